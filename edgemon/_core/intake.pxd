@@ -1,0 +1,87 @@
+"""csrc/em_table.h, and the C parts of intake.pyx."""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+
+from edgemon._core._event cimport (
+    em_decoder,
+    em_event,
+    em_framing,
+    em_verdict,
+)
+from edgemon._core.esr cimport c_bool
+from edgemon._core.gauge cimport em_watch, em_window
+
+
+cdef extern from "em_table.h" nogil:
+    const uint32_t EM_BLOCK_ROWS
+    const uint32_t EM_GAPS
+    ctypedef enum em_role:
+        EM_ROLE_FEATURE
+        EM_ROLE_OUTPUT
+        EM_ROLE_LATENCY
+    ctypedef enum em_taken:
+        EM_TAKEN
+        EM_SHOWN
+        EM_FULL
+        EM_SLOW
+    ctypedef struct em_stream:
+        bint absence_known
+    ctypedef struct em_model:
+        em_stream *streams
+        uint32_t stream_count
+        uint32_t features
+        uint32_t positions_length
+        bint slow
+        bint eager
+        bint keep
+        bint every
+        uint32_t gap_count
+        uint32_t gap_next
+        uint64_t *gaps
+        uint64_t skip
+        void *owner
+    ctypedef struct em_table:
+        em_model *block_model
+        uint32_t block_count
+        const uint8_t *ids
+        uint32_t kept
+        uint32_t *kept_rows
+        int32_t *id_sizes
+    int em_table_init(em_table *, uint64_t)
+    void em_table_free(em_table *)
+    em_model *em_table_add(em_table *, const uint8_t *, uint32_t, const uint8_t *, uint32_t)
+    void em_table_remove(em_table *, em_model *)
+    int32_t em_model_add(
+        em_table *, em_model *, em_role, const uint8_t *, uint32_t, em_window *, em_watch *
+    )
+    int em_model_set_positions(em_model *, const uint32_t *, uint32_t)
+    void em_model_clear(em_model *)
+    em_taken em_table_take(em_table *, const em_event *)
+    em_verdict em_table_feed(
+        em_table *, em_decoder *, em_framing *, const uint8_t *, size_t, bint, size_t *, size_t *,
+        em_event *, em_taken *
+    )
+    c_bool em_table_cell(const em_table *, uint32_t, uint32_t, double *)
+    unsigned em_table_next(em_table *, uint32_t *, uint32_t *)
+
+
+cdef class ModelSlots
+
+
+cdef class StreamTable:
+    cdef em_table table
+    cdef set entered  # the ModelSlots: their models point at them
+    cdef object on_told, on_counted, on_rows
+    cdef uint64_t taken
+    cdef dict cells(self, ModelSlots slots)
+    cdef int empty(self) except -1
+
+
+cdef class ModelSlots:
+    cdef em_model *model
+    cdef StreamTable table
+    cdef readonly object owner
+    cdef int check(self) except -1
+    cdef list kept  # the windows and watches that the model borrows
+    cdef list names  # of the slots

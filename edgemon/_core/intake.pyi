@@ -1,0 +1,69 @@
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from edgemon._core.decode import Stream
+from edgemon._core.gauge import NumberWatch, NumberWindow
+
+class StreamTable:
+    """The hot path (csrc/em_table.h): predictions of known models go from the bytes of a connection into their
+    streams, without a Python object each. Holds what is entered, decides nothing.
+
+    seed: of the hash over names, random.  on_told(owner, slot, told): a watch has something to tell, at the
+    prediction that is the last it saw; what this returns is collected unless it is None.  on_counted(owner, count,
+    news): so many predictions are in their streams; news: None or [(which of them, from 0, what on_told gave)].
+    on_rows(owner, count, cells): after that, where the model is to be kept: the raw rows of those that `skip` stopped
+    at; cells: "id", "ts" (seconds), and the name of a stream -> a value for each, None where there is none, the
+    streams in the order in which they were entered. A column without a value is left out.
+    Memory: 64 KB, and some hundred bytes a model and a stream.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        on_told: Callable[[Any, int, int], Any],
+        on_counted: Callable[[Any, int, list[tuple[int, Any]] | None], None],
+        on_rows: Callable[[Any, int, dict[str, list[Any]]], None],
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    def add(self, model: str, version: str, owner: object) -> ModelSlots:
+        """Enter a model, slow: O(models). Not twice."""
+    def remove(self, slots: ModelSlots) -> None:
+        """Forget a model; what is asked of its slots later does nothing."""
+    def next(self, stream: Stream, ended: bool = False) -> Any:
+        """As Stream.next, but predictions that are taken do not come: a record, None when the rest is not whole, or
+        (owner, record) for one that was taken and is to be looked at. All callbacks for what came before have been
+        called, but those before one that is shown, unless its model is eager."""
+    @property
+    def predictions(self) -> int:
+        """That were taken so far."""
+
+class ModelSlots:
+    """A model in a StreamTable. Its streams are its slots, numbered as they are entered.
+
+    slow: all its predictions come as records; so it begins.  skip: after so many, one is shown.  eager: what came
+    before a prediction that is shown is in its streams.  keep: none is shown, they leave by on_rows, and `set_gaps`
+    says how many are skipped after each.  features: how many a prediction should have.
+    """
+
+    slow: bool
+    skip: int
+    eager: bool
+    keep: bool
+    features: int
+    owner: Any
+    def __init__(self) -> NoReturn: ...
+    def enter(self, stream: str, name: str, window: NumberWindow, watch: NumberWatch | None) -> int:
+        """Enter a stream of numbers, its slot. stream: "output", "latency", else a feature called `name` in events;
+        "": it is found by position alone. window and watch stay its own until `clear`."""
+    def set_positions(self, slots: list[int]) -> None:
+        """Features that come as a list of as many are these."""
+    def know_absence(self, slot: int) -> None:
+        """That this feature is absent from an event is no news."""
+    def set_gaps(self, gaps: Sequence[int] | None) -> None:
+        """Of a model that is kept: what skip becomes after each row from now on, at most 64 are taken; when they are
+        used up, what comes is not taken until there are more. None: 0 for ever."""
+    def clear(self) -> None:
+        """Forget the streams; slow again."""
+    @property
+    def positions(self) -> int:
+        """How many features a list has for which there are positions."""

@@ -1,0 +1,1 @@
+"""Composition of the device's processes: build, lifecycle, self-metrics."""

@@ -1,0 +1,194 @@
+"""The open batches of all kinds, their journal, and the way to the spool's writer thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edgemon.agent.journal import WINDOWS, Replayed, pack, pack_windows
+from edgemon.agent.loop import Loop, Timer
+from edgemon.flow.batcher import Anchor, BatchLimits, Identity, OpenBatch, make_batch
+from edgemon.metrics import Counters
+from edgemon.records import KINDS, Batch, Row, Rows
+from edgemon.spool.worker import SpoolWorker
+from edgemon.wire import count_rows
+
+DROPPED_ROWS = "edgemon_batch_dropped_rows_total"
+# Events are not journaled: their batch closes in the turn of the loop in which they happen.
+_AT_ONCE = "event"
+
+
+class Batches:
+    """Takes rows, closes batches when they are due, keeps the journal of the open ones.
+
+    next_seq: the spool's.  anchor: reads the clocks.  on_submitted: called after each batch was handed over.
+    open_windows: the rows that the open windows would give now; see `checkpoint`.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        worker: SpoolWorker,
+        identity: Identity,
+        limits: BatchLimits,
+        journal_interval_s: float,
+        next_seq: Callable[[str], int],
+        anchor: Callable[[], Anchor],
+        counters: Counters,
+        on_submitted: Callable[[], None],
+    ) -> None:
+        self.open_windows: Callable[[], list[Row]] = list
+        self._windows_kept = False  # the journal of the open agg batch has some
+        self._loop = loop
+        self._worker = worker
+        self._identity = identity
+        self._limits = limits
+        self._anchor = anchor
+        self._journal_interval_s = journal_interval_s
+        self._counters = counters
+        self._on_submitted = on_submitted
+        self._open = {kind: OpenBatch(kind, limits, identity, next_seq, anchor) for kind in KINDS}
+        self._age: dict[str, Timer] = {}
+        self._journal_timer: Timer | None = None
+
+    def reconfigure(
+        self, identity: Identity, limits: BatchLimits, journal_interval_s: float
+    ) -> None:
+        """New limits hold from the next batch of each kind on."""
+        self._identity = identity
+        self._limits = limits
+        self._journal_interval_s = journal_interval_s
+        self.close_all()  # what is open keeps the limits and the origin with which it began
+        for batch in self._open.values():
+            batch.limits, batch.identity = limits, identity
+
+    def open_rows(self) -> dict[str, int]:
+        """Rows waiting in open batches, by kind."""
+        return {kind: len(batch) for kind, batch in self._open.items()}
+
+    # -- rows in
+
+    def add(self, kind: str, row: Row, mono_ns: int, *, promised: bool = True) -> None:
+        """Append one row; a row that alone passes the limits is dropped and counted.
+
+        promised: it is in the journal within the interval. Other rows wait for one that is, or for their batch: a
+        device that is idle is not woken for them.
+        """
+        batch = self._open[kind]
+        if not batch.try_add(row, mono_ns):
+            self.close(kind)
+            if not batch.try_add(row, mono_ns):
+                self._counters.add(DROPPED_ROWS, reason="row_too_large")
+                batch.count_dropped(1)
+                return
+        self._added(kind, batch, 1, promised)
+
+    def add_rows(self, kind: str, rows: Rows, mono_ns: int) -> None:
+        """As `add` of each."""
+        batch = self._open[kind]
+        while rows.n:
+            added = batch.try_add_rows(rows, mono_ns)
+            if added:
+                self._added(kind, batch, added, True)
+            elif len(batch):
+                self.close(kind)
+            else:
+                self._counters.add(DROPPED_ROWS, reason="row_too_large")
+                batch.count_dropped(1)
+                added = 1
+            rows = rows.part(added, rows.n)
+
+    def _added(self, kind: str, batch: OpenBatch, rows: int, promised: bool) -> None:
+        if len(batch) == rows:
+            self._schedule(kind, batch)
+        if batch.full():
+            self.close(kind)
+        elif promised and self._journal_timer is None and kind != _AT_ONCE:
+            self._journal_timer = self._loop.call_at(
+                self._loop.now() + self._journal_interval_s, self.write_journal
+            )
+
+    def _schedule(self, kind: str, batch: OpenBatch) -> None:
+        due = self._loop.now() if kind == _AT_ONCE else batch.due_at()
+        assert due is not None
+        self._age[kind] = self._loop.call_at(due, lambda: self.close(kind))
+
+    # -- batches out
+
+    def close(self, kind: str) -> None:
+        """Hand the open batch of a kind to the writer thread."""
+        batch = self._open[kind]
+        if timer := self._age.pop(kind, None):
+            timer.cancel()
+        if batch:
+            closed = batch.close()
+            if kind == WINDOWS and self._windows_kept:
+                # With the closed batch its journal goes, and what that has of windows that are still open.
+                self.checkpoint()
+            self._submit(closed)
+
+    def close_all(self) -> None:
+        for kind in KINDS:
+            self.close(kind)
+
+    def _submit(self, batch: Batch) -> None:
+        if not self._worker.submit_batch(batch):
+            self._worker.drop_batch(batch.kind, batch.seq, batch.rows)
+            self._counters.add(DROPPED_ROWS, batch.rows, reason="writer_queue_full")
+            self._open[batch.kind].count_dropped(batch.rows)
+        self._on_submitted()
+
+    # -- journal
+
+    def write_journal(self) -> None:
+        """Hand over the rows that the journal does not have yet."""
+        if self._journal_timer is not None:
+            self._journal_timer.cancel()
+            self._journal_timer = None
+        for kind, batch in self._open.items():
+            if kind == _AT_ONCE or not (rows := batch.take_unjournaled()):
+                continue
+            assert batch.anchor is not None
+            payload = pack(batch.anchor, rows)
+            count = count_rows(rows)
+            if not self._worker.journal_rows(kind, batch.seq, payload, rows=count):
+                self._counters.add("edgemon_batch_unjournaled_rows_total", count)
+
+    def checkpoint(self) -> None:
+        """Have the journal hold what the open windows hold; a crash costs them what comes after it."""
+        rows = self.open_windows()
+        self._windows_kept = bool(rows)
+        if not rows:
+            return
+        self.write_journal()  # closed windows first: what stands behind the chunk takes its place
+        batch = self._open[WINDOWS]
+        anchor = batch.name()
+        t = (self._anchor().mono_ns - anchor.mono_ns) // 1000
+        for row in rows:
+            row["t"] = t
+        if not self._worker.journal_rows(WINDOWS, batch.seq, pack_windows(anchor, rows)):
+            self._counters.add("edgemon_batch_unjournaled_rows_total", len(rows))
+
+    def sync(self, token: int) -> bool:
+        """All that was added before is to be on disk; the worker's `poll` gives the token back.
+
+        False where too many tokens wait already.
+        """
+        self.write_journal()
+        self.close(_AT_ONCE)
+        return self._worker.sync(token)
+
+    def replay(self, batch: Replayed) -> None:
+        """Send what a journal of an earlier life holds, under its own number."""
+        if batch.unknown:
+            self._counters.add("edgemon_batch_unknown_journals_total", batch.unknown)
+        if batch.anchor is None or not batch.rows:
+            self._worker.drop_batch(batch.kind, batch.seq, 0)
+        else:
+            self._submit(
+                make_batch(batch.kind, batch.seq, batch.anchor, self._identity, batch.rows)
+            )
+
+    def fits(self, rows: list[Row]) -> bool:
+        """Whether they may be one batch under the limits of now."""
+        one = OpenBatch(WINDOWS, self._limits, self._identity, lambda _: 1, self._anchor)
+        return all(one.try_add(dict(row), 0) for row in rows)

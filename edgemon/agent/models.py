@@ -1,0 +1,402 @@
+"""What the agent knows of one (model, version): its streams, windows, detectors and schema.
+
+Profile, window and latch belong to (model, version). A new version starts its own; an old one is let go when
+`max_versions` are exceeded or it was silent for `version_ttl`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edgemon._core.intake import StreamTable
+from edgemon.agent.baseline import Baseline
+from edgemon.agent.capture import Capture
+from edgemon.agent.classes import ClassWindow
+from edgemon.agent.recording import Recording
+from edgemon.config import ModelSettings
+from edgemon.drift.confidence import summarize
+from edgemon.drift.detector import DriftDetector, ModelDetectors, Transition
+from edgemon.drift.profile import Profile
+from edgemon.flow.rate import RateMeter
+from edgemon.flow.window import StreamWindow
+from edgemon.metrics import Counters
+from edgemon.quality.schema import Schema, SchemaChange, StreamKind
+from edgemon.records import Prediction, Row
+
+DROPPED_VALUES = "edgemon_ingest_dropped_values_total"
+_RATE_SLOT_S = 10.0
+# A window that was cut shorter says little about the rate.
+_SHORTEST_RATE_S = 1.0
+
+News = Transition | SchemaChange
+
+
+class StreamBudget:
+    """How many streams all models together may have: each costs a few kilobytes, so their number is bounded."""
+
+    __slots__ = ("free",)
+
+    def __init__(self, streams: int) -> None:
+        self.free = streams
+
+
+class Model:
+    """One (model, version). `observe` takes a prediction apart into streams:
+
+    latency · output (a number or text) · confidence, entropy and class (the largest entry of a vector, how evenly
+    it is spread, and the largest one's index) · f:<name> for each feature.
+
+    configured: hash of the profile that the configuration names, "" for none; `profile` may be another, made on
+    this device.  baseline: a profile in the making.  slots: its place on the hot path, which counts predictions as
+    `observe` does, past Python, once `enter` has told it of the streams; `hold` keeps the next ones here.
+    """
+
+    __slots__ = (
+        "_absences", "_baseline", "_budget", "_capture", "_classes", "_counters", "_detector_of", "_feature_names",
+        "_pending", "_recording", "_slot_of", "_streams", "configured", "counted", "detectors", "last_seen_s",
+        "latency", "model", "predictions", "profile", "rate", "schema", "settings", "slots", "version",
+        "window_end_s", "window_start_s",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        model: str,
+        version: str,
+        settings: ModelSettings,
+        profile: Profile | None,
+        detectors: ModelDetectors | None,
+        capture: Capture,
+        table: StreamTable,
+        budget: StreamBudget,
+        counters: Counters,
+        now_s: float,
+    ) -> None:
+        self.slots = table.add(model, version, self)
+        self.model = model
+        self.version = version
+        self.settings = settings
+        self.profile = profile
+        self.detectors = detectors
+        self._capture = capture
+        self.predictions = 0
+        self.counted = 0  # predictions of the open window
+        self.rate = RateMeter(_RATE_SLOT_S, now_s)
+        self._recording: Recording | None = None
+        self._baseline: Baseline | None = None
+        self.configured = ""
+        self.latency: dict[str, float] | None = None  # of the last window that had any
+        self.last_seen_s = now_s
+        self.window_start_s = now_s
+        self.window_end_s = now_s + settings.window_s
+        self._budget = budget
+        self._counters = counters
+        self._streams: dict[str, StreamWindow] = {}
+        self._pending: dict[str, StreamWindow] = {}  # streams that the hot path does not have
+        self._absences: list[str] = []  # told since it was asked last
+        self._slot_of: dict[str, int] = {}
+        self._detector_of: list[DriftDetector | None] = []  # of each slot
+        self._feature_names: list[str] = []
+        self._classes = ClassWindow(profile)
+        self.schema = Schema()
+        if profile is not None:
+            self._learn(profile)
+
+    @property
+    def recording(self) -> Recording | None:
+        return self._recording
+
+    @recording.setter
+    def recording(self, recording: Recording | None) -> None:
+        self._recording = recording
+        self.hold()
+
+    @property
+    def baseline(self) -> Baseline | None:
+        return self._baseline
+
+    @baseline.setter
+    def baseline(self, baseline: Baseline | None) -> None:
+        self._baseline = baseline
+        self.hold()
+
+    @property
+    def capture(self) -> Capture:
+        return self._capture
+
+    @capture.setter
+    def capture(self, capture: Capture) -> None:
+        self._capture = capture
+        self.hold()
+
+    def _learn(self, profile: Profile) -> None:
+        kinds: dict[str, StreamKind] = {feature.name: feature.kind for feature in profile.features}
+        self._feature_names = [name[2:] for name in kinds if name.startswith("f:")]
+        self.schema = Schema(kinds)
+
+    def take_profile(self, profile: Profile, detectors: ModelDetectors | None) -> None:
+        """Another reference from now on. The window must just have been closed."""
+        self.profile, self.detectors = profile, detectors
+        self.release()
+        self._classes = ClassWindow(profile)
+        self._learn(profile)
+
+    # -- taking predictions in
+
+    def named_features(self, prediction: Prediction) -> dict[str, float | str | None]:
+        """The features by name: an unnamed list takes the profile's names when there are as many."""
+        return self._named(prediction.features)
+
+    def _named(self, features: dict[str, float | str | None]) -> dict[str, float | str | None]:
+        names = self._feature_names
+        if "f0" in features and len(features) == len(names) and "f0" not in names:
+            return dict(zip(names, features.values(), strict=True))
+        return features
+
+    def observe(
+        self, prediction: Prediction, features: dict[str, float | str | None], now_s: float
+    ) -> list[News]:
+        """Count the prediction into its streams; returns what a person should know of, nearly always nothing."""
+        self.predictions += 1
+        self.counted += 1
+        self.last_seen_s = now_s
+        schema = self.schema
+        schema.prediction_seen()
+        news: list[News] = []
+        output = prediction.output
+        if isinstance(output, list):
+            brief = summarize(output)
+            self._classes.vector(brief, len(output))
+            self._value("confidence", brief.confidence, news)
+            self._value("entropy", brief.entropy, news)
+            self._value("class", str(brief.position), news)
+        elif output is not None:
+            if isinstance(output, str):
+                self._classes.text(output)
+            self._value("output", output, news)
+        if prediction.latency_s is not None:
+            self._value("latency", prediction.latency_s, news)
+        known, present = schema.features, 0
+        for name, value in features.items():
+            stream = f"f:{name}"
+            present += stream in known
+            self._value(stream, value, news)
+        if present < len(known) and (absent := known - {f"f:{name}" for name in features}):
+            for stream in absent:
+                if (window := self._window(stream)) is not None:
+                    window.missing += 1
+                self._missing(stream, news)
+                if change := schema.missing(stream):
+                    news.append(change)
+                    self._absences.append(stream)
+        return self.in_order(news)
+
+    def in_order(self, news: list[News]) -> list[News]:
+        """What one prediction made known, by the order in which the streams came first."""
+        if len(news) > 1:
+            order = {stream: place for place, stream in enumerate(self._streams)}
+            news.sort(key=lambda one: order.get(one.stream, len(order)))
+        return news
+
+    def _value(self, stream: str, value: float | str | None, news: list[News]) -> None:
+        window = self._streams.get(stream) or self._window(stream)
+        if window is None:
+            self._counters.add(DROPPED_VALUES, reason="too_many_streams")
+            return
+        if value is None:
+            window.missing += 1
+            self._missing(stream, news)
+            return
+        schema = self.schema
+        kind: StreamKind = "text" if isinstance(value, str) else "numeric"
+        known = schema.kind(stream)
+        change = None
+        if known is None:
+            change = schema.learn(stream, kind)
+        elif known != kind:
+            window.wrong_type += 1
+            self._counters.add(DROPPED_VALUES, reason="wrong_type")
+            change = schema.wrong_type(stream, kind)
+        if change is not None:
+            news.append(change)
+        if known not in (None, kind):
+            return
+        if self.recording is not None:
+            self.recording.add(stream, value)
+        if self.baseline is not None:
+            self.baseline.add(stream, value)
+        transition = None
+        if isinstance(value, str):
+            window.text(value)
+            if self.detectors is not None:
+                transition = self.detectors.text(stream, value)
+        else:
+            window.number(value)
+            if (detectors := self.detectors) is not None:
+                is_number = value == value
+                transition = (
+                    detectors.push(stream, value) if is_number else detectors.missing(stream)
+                )
+        if transition is not None:
+            news.append(transition)
+
+    def _missing(self, stream: str, news: list[News]) -> None:
+        if self.detectors is not None and (transition := self.detectors.missing(stream)):
+            news.append(transition)
+
+    def _window(self, stream: str) -> StreamWindow | None:
+        """The stream's window, made when it is new; None when all models together have too many streams."""
+        window = self._streams.get(stream)
+        if window is None and self._budget.free > 0:
+            edges = self.profile.edges(stream) if self.profile is not None else None
+            window = self._streams[stream] = self._pending[stream] = StreamWindow(edges)
+            self._budget.free -= 1
+        return window
+
+    # -- past Python
+
+    def hold(self) -> None:
+        """The next prediction is observed here, whatever the hot path could do."""
+        self.slots.slow = True
+
+    def enter(self, features: dict[str, float | str | None]) -> None:
+        """A prediction with these features, as they came, was observed: have the hot path take such ones, where it can.
+
+        It cannot while the schema is being learnt, a profile is made or a recording runs, nor where there is text.
+        """
+        slots, recording = self.slots, self._recording
+        slots.skip = self._capture.skip
+        if (
+            self.schema.learning
+            or self._baseline is not None
+            or (recording is not None and not recording.complete)
+        ):
+            slots.slow = True
+            return
+        if self._pending:
+            self._enter_streams()
+        while self._absences:
+            if (slot := self._slot_of.get(self._absences.pop())) is not None:
+                slots.know_absence(slot)
+        if "f0" in features and slots.positions != len(features):
+            self._enter_positions(len(features))
+        slots.features = len(self.schema.features)
+        slots.eager, slots.keep = self._capture.eager, self._capture.plain
+        if slots.keep:
+            slots.set_gaps(self._capture.gaps())
+        slots.slow = False
+
+    def _enter_streams(self) -> None:
+        names = self._feature_names
+        for stream, window in list(self._pending.items()):
+            kind = self.schema.kind(stream)
+            if kind is None:
+                continue
+            del self._pending[stream]
+            feature, name = stream.startswith("f:"), stream.removeprefix("f:")
+            if kind == "text" or not (feature or stream in ("output", "latency")):
+                continue
+            if name == "f0" and names and "f0" not in names:
+                name = ""  # by name it is one of an unnamed list, and may be called otherwise
+            detector = self.detectors.detector(stream) if self.detectors is not None else None
+            self._slot_of[stream] = self.slots.enter(stream, name, window, detector)
+            self._detector_of.append(detector)
+
+    def _enter_positions(self, length: int) -> None:
+        """What `named_features` makes of an unnamed list."""
+        unnamed: dict[str, float | str | None] = dict.fromkeys(f"f{i}" for i in range(length))
+        named = self._named(unnamed)
+        slots = [self._slot_of.get(f"f:{name}", -1) for name in named]
+        if min(slots) >= 0:
+            self.slots.set_positions(slots)
+
+    def told(self, slot: int, told: int) -> Transition | None:
+        """The hot path's watch of a stream has something to tell."""
+        detector = self._detector_of[slot]
+        assert detector is not None
+        return detector.told(told)
+
+    # -- giving windows out
+
+    def observe_rate(self, now_s: float) -> list[Transition]:
+        """At a window's end: how fast predictions came, for detectors whose promise is for a span of time."""
+        over_s = now_s - self.window_start_s
+        if self.detectors is None or over_s < _SHORTEST_RATE_S:
+            return []
+        return self.detectors.observe_rate(self.counted / over_s, over_s)
+
+    def window_rows(self, now_s: float, cut: str = "") -> Iterator[Row]:
+        """What the open window holds: a row for the model and one a stream. Nothing where nothing came.
+
+        cut: why the window is shorter than it should be, for the column of that name.
+        """
+        if not self.counted:
+            return
+        common: Row = {
+            "model": self.model,
+            "version": self.version,
+            "dur": round((now_s - self.window_start_s) * 1e6),
+            "profile": self.profile.hash[:16] if self.profile is not None else "",
+        }
+        if cut:
+            common["cut"] = cut
+        yield common | {"stream": "", "n": self.counted}
+        for stream, window in self._streams.items():
+            if row := window.row():
+                state = self.detectors.state(stream) if self.detectors is not None else None
+                if state is not None:
+                    row |= {
+                        "d": state.d,
+                        "ks_n": state.n,
+                        "ks_h": state.h,
+                        "ks_threshold": state.threshold_h,
+                        "drifted": int(state.drifted),
+                    }
+                yield common | {"stream": stream} | row | self._classes.columns(stream)
+
+    def close_window(self, now_s: float, cut: str = "") -> Iterator[Row]:
+        """The window's rows as `window_rows` gives them, and a new window."""
+        yield from self.window_rows(now_s, cut)
+        if self.counted:
+            self.latency = self._latency() or self.latency
+            for window in self._streams.values():
+                window.reset()
+            self._classes.reset()
+        self.counted = 0
+        self.window_start_s = now_s
+        self.window_end_s = now_s + self.settings.window_s
+
+    def release(self) -> None:
+        """Give the streams back to the budget: this version is let go."""
+        self._budget.free += len(self._streams)
+        self._streams.clear()
+        self._pending.clear()
+        self._slot_of.clear()
+        self._detector_of.clear()
+        self.slots.clear()
+
+    def _latency(self) -> dict[str, float] | None:
+        """Quantiles of the open window in seconds; None where nothing came."""
+        window = self._streams.get("latency")
+        sketch = window.sketch if window is not None else None
+        if sketch is None or not sketch.count:
+            return None
+        quantiles = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+        return {"n": sketch.count} | {name: sketch.quantile(q) for name, q in quantiles.items()}
+
+    def status(self, now_s: float) -> dict[str, object]:
+        """For `edgemon status`. latency: of the last window, before the first one's end of what is there."""
+        detectors, baseline = self.detectors, self.baseline
+        making = {"have": baseline.have, "want": baseline.want} if baseline is not None else None
+        return {
+            "model": self.model,
+            "version": self.version,
+            "predictions": self.predictions,
+            "rate_per_s": round(self.rate.rate(now_s), 3),
+            "last_seen_s_ago": round(now_s - self.last_seen_s, 1),
+            "latency": self.latency or self._latency(),
+            "streams": len(self._streams),
+            "profile": self.profile.hash[:16] if self.profile is not None else "",
+            "reference": making,
+            "drifted": detectors.drifted() if detectors is not None else [],
+            "drift": detectors.status() if detectors is not None else [],
+        }

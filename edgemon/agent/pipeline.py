@@ -1,0 +1,513 @@
+"""From records to rows: every prediction passes through here once.
+
+    records ─▶ model table ─▶ streams, windows, detectors ─▶ agg rows, event rows
+                         └──▶ capture policy ──────────────▶ pred rows
+
+Pure but for what it is given: rows and events leave through two callbacks, time comes in as arguments.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+from typing import Any
+
+from edgemon import log
+from edgemon._core.intake import StreamTable
+from edgemon.agent.baseline import Baseline
+from edgemon.agent.capture import Capture
+from edgemon.agent.checkpoint import Saved
+from edgemon.agent.models import Model, News, StreamBudget
+from edgemon.agent.recording import Recording
+from edgemon.agent.redact import Pseudonyms, Redaction
+from edgemon.agent.store import StateStore
+from edgemon.config import Config, ModelSettings
+from edgemon.drift.detector import ModelDetectors
+from edgemon.drift.profile import Profile
+from edgemon.drift.threshold import ThresholdError
+from edgemon.errors import EdgemonError, UsageError
+from edgemon.ingest.protocol import DROPPED
+from edgemon.metrics import Counters
+from edgemon.quality.schema import SchemaChange
+from edgemon.records import Event, Label, Metric, Prediction, Row, Rows
+
+DROPPED_VALUES = "edgemon_ingest_dropped_values_total"
+# Predictions that Python took apart, because the hot path could not.
+SLOW = "edgemon_ingest_slow_predictions_total"
+# Why a window is shorter than its configuration says: the column `cut` of its rows.
+CUT_BY_RESTART, CUT_BY_CLOCK = "restart", "clock"
+_SEVERITY = {"started": "alarm", "autocorrelated": "warning", "blind": "warning"}
+# A profile made here is written fast; its hash does not depend on it.
+_PROFILE_LEVEL = 3
+
+
+class Pipeline:
+    """The agent's models and what happens to a record.
+
+    emit_row(kind, row, mono_ns): a row for the open batch of its kind.  emit_event(event, mono_ns).  emit_rows: for
+    many rows at once; None: they are given to emit_row.
+    profiles: path -> loaded profile, for each profile that the configuration names.  store: where profiles made
+    here and the detectors' state are kept; None: nowhere.  pseudonyms: where a model has hash_ids.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        profiles: dict[str, Profile],
+        counters: Counters,
+        emit_row: Callable[[str, Row, int], None],
+        emit_event: Callable[[Event, int], None],
+        store: StateStore | None = None,
+        pseudonyms: Pseudonyms | None = None,
+        emit_rows: Callable[[str, Rows, int], None] | None = None,
+    ) -> None:
+        self._emit_rows = emit_rows or self._one_by_one
+        self._pseudonyms = pseudonyms
+        self._store = store
+        self._config = config
+        self._profiles = profiles
+        self._counters = counters
+        self._emit_row = emit_row
+        self._emit_event = emit_event
+        self._budget = StreamBudget(config.ingest.max_streams)
+        self._chance = random.Random()
+        self.models: dict[tuple[str, str], Model] = {}
+        self._mono_ns, self._wall_s = 0, 0.0
+        # Predictions that need no Python go into the models' streams by this; it is empty between two reads.
+        self.table = StreamTable(
+            self._chance.getrandbits(64), Model.told, self._counted, self._rows
+        )
+
+    # -- records in
+
+    def begin(self, mono_ns: int, wall_s: float) -> None:
+        """What the table takes from now on happened at this time."""
+        self._mono_ns, self._wall_s = mono_ns, wall_s
+
+    def _counted(self, model: Model, count: int, told: list[tuple[int, News]] | None) -> None:
+        """The table put `count` predictions of a model into its streams; told: which of them made what known."""
+        now_s, before = self._mono_ns / 1e9, model.predictions
+        model.rate.add(count, now_s)
+        model.counted += count
+        model.last_seen_s = now_s
+        model.capture.skip = model.slots.skip
+        if told is not None:
+            told.sort(key=lambda one: one[0])
+            for at, group in itertools.groupby(told, key=lambda one: one[0]):
+                model.predictions = before + at + 1
+                for news in model.in_order([news for _, news in group]):
+                    self._tell(model, news, self._mono_ns)
+        model.predictions = before + count
+
+    def _rows(self, model: Model, count: int, cells: dict[str, list[Any]]) -> None:
+        """Captured of what the table counted."""
+        if times := cells.get("ts"):
+            cells["ts"] = [self._timestamp(ts, self._wall_s) for ts in times]
+        rows = Rows(count, {"model": model.model, "version": model.version}, cells)
+        capture, slots = model.capture, model.slots
+        self._emit_rows("pred", capture.take_rows(rows), self._mono_ns)
+        capture.skip = slots.skip
+        slots.set_gaps(capture.gaps())
+
+    def shown(self, model: Model, record: Prediction) -> None:
+        """Capture a prediction that the table has counted."""
+        capture, features = model.capture, model.named_features(record)
+        capture.skip = 0
+        ts_us = self._timestamp(record.ts, self._wall_s)
+        capture.take(record, features, ts_us, self._mono_ns)
+        model.slots.skip = capture.skip
+
+    def prediction(self, record: Prediction, mono_ns: int, wall_s: float) -> bool:
+        """Count one prediction into its model, and capture it by the model's policy. False: it was dropped."""
+        now_s = mono_ns / 1e9
+        model = self.models.get((record.model, record.version))
+        if model is None:
+            model = self._new_model(record.model, record.version, now_s, mono_ns)
+            if model is None:
+                self._counters.add(DROPPED, reason="too_many_models")
+                return False
+        features = model.named_features(record)
+        model.rate.add(1, now_s)
+        for news in model.observe(record, features, now_s):
+            self._tell(model, news, mono_ns)
+        if model.recording is not None:
+            model.recording.prediction_done()
+        if model.baseline is not None and (built := model.baseline.prediction_done()) is not None:
+            self._take_built(model, built, mono_ns)
+        capture = model.capture
+        if capture.skip:
+            capture.skip -= 1
+        else:
+            capture.take(record, features, self._timestamp(record.ts, wall_s), mono_ns)
+        self._counters.add(SLOW)
+        model.enter(record.features)
+        return True
+
+    def _one_by_one(self, kind: str, rows: Rows, mono_ns: int) -> None:
+        for row in rows.one_by_one():
+            self._emit_row(kind, row, mono_ns)
+
+    def label(self, record: Label, mono_ns: int, wall_s: float) -> None:
+        """The truth about a prediction travels as a row of its own; the receiver joins it by id."""
+        self._counters.add("edgemon_ingest_labels_total")
+        identifier = record.id
+        if self._config.model(record.model).redact.hash_ids:
+            assert self._pseudonyms is not None, "hash_ids without a key"
+            identifier = self._pseudonyms.of(identifier)
+        row: Row = {
+            "model": record.model, "version": record.version, "id": identifier, "label": record.label,
+            "ts": self._timestamp(record.ts, wall_s),
+        }  # fmt: skip
+        self._emit_row("pred", row, mono_ns)
+
+    def metric(self, record: Metric, mono_ns: int, wall_s: float) -> None:
+        """A number that the application wants kept."""
+        self._counters.add("edgemon_ingest_metrics_total")
+        row: Row = {
+            "name": record.name, "value": record.value, "step": record.step,
+            "ts": self._timestamp(record.ts, wall_s),
+        }  # fmt: skip
+        self._emit_row("sys", row, mono_ns)
+
+    def _timestamp(self, ts: float | None, wall_s: float) -> int | None:
+        """Application's seconds -> µs since 1970; None and counted where it cannot be true."""
+        if ts is None:
+            return None
+        if ts > wall_s + self._config.ingest.max_future_s:
+            self._counters.add(DROPPED_VALUES, reason="ts_future")
+            return None
+        if ts < 0:
+            self._counters.add(DROPPED_VALUES, reason="ts_before_1970")
+            return None
+        return round(ts * 1e6)
+
+    # -- models
+
+    def _new_model(self, name: str, version: str, now_s: float, mono_ns: int) -> Model | None:
+        """A model that is not known yet; None where there is no place for it."""
+        siblings = [model for key, model in self.models.items() if key[0] == name]
+        settings = self._config.model(name)
+        if len(siblings) >= settings.max_versions:
+            self._let_go(
+                min(siblings, key=lambda model: model.last_seen_s),
+                mono_ns,
+                "a newer version took its place",
+            )
+        elif len(self.models) >= self._config.ingest.max_models:
+            known = self._config.models
+            strangers = [model for model in self.models.values() if model.model not in known]
+            if name in known and strangers:  # one with a table of its own always finds a place
+                oldest = min(strangers, key=lambda model: model.last_seen_s)
+                self._let_go(oldest, mono_ns, "a configured model needed its place")
+            else:
+                oldest = min(self.models.values(), key=lambda model: model.last_seen_s)
+                if now_s - oldest.last_seen_s < oldest.settings.version_ttl_s:
+                    return None
+                self._let_go(oldest, mono_ns, "it was silent and its place was needed")
+        return self._begin(name, version, settings, now_s, mono_ns)
+
+    def _begin(
+        self, name: str, version: str, settings: ModelSettings, now_s: float, mono_ns: int
+    ) -> Model:
+        configured = self._profiles.get(settings.profile) if settings.profile else None
+        profile = self._reference(name, version, configured, settings)
+        detectors = None
+        if profile is not None and settings.drift.enabled:
+            detectors = self._detectors(name, version, profile, settings)
+        capture = self._capture(settings)
+        model = Model(
+            name,
+            version,
+            settings,
+            profile,
+            detectors,
+            capture,
+            self.table,
+            self._budget,
+            self._counters,
+            now_s,
+        )
+        model.configured = configured.hash if configured is not None else ""
+        if profile is None and settings.reference.first:
+            model.baseline = Baseline(name, settings.reference.first)
+        self.models[name, version] = model
+        data: dict[str, object] = {"profile": profile.hash if profile is not None else ""}
+        self._emit_event(
+            Event(
+                "model.started",
+                "info",
+                f"model {name} version {version or '-'} began",
+                name,
+                version,
+                data=data,
+            ),
+            mono_ns,
+        )
+        return model
+
+    def _capture(self, settings: ModelSettings) -> Capture:
+        def emit(row: Row, mono_ns: int) -> None:
+            self._emit_row("pred", row, mono_ns)
+
+        redaction = Redaction(settings.redact, self._pseudonyms)
+        chance = random.Random(self._chance.getrandbits(64))
+        return Capture(settings, redaction, emit, self._counters, chance)
+
+    def _reference(
+        self, name: str, version: str, configured: Profile | None, settings: ModelSettings
+    ) -> Profile | None:
+        """What was adopted or made here goes before what is configured."""
+        if self._store is not None:
+            before = configured.hash if configured is not None else ""
+            made_here = self._store.profile(name, version, before, settings.drift.window)
+            if made_here is not None:
+                return made_here
+        return configured
+
+    def _detectors(
+        self, name: str, version: str, profile: Profile, settings: ModelSettings
+    ) -> ModelDetectors | None:
+        """As they were saved, where profile and settings are the same, else new ones. None where a profile made
+        here is blind under these settings."""
+        saved = self._store.take(name, version) if self._store is not None else None
+        who = {"model": name, "version": version}
+        if saved is not None and saved.drift:
+            try:
+                detectors = ModelDetectors.from_state(profile, settings.drift, saved.drift)
+            except EdgemonError as error:
+                log.warning(f"its detectors begin anew: {error}", **who)
+                self._counters.add("edgemon_drift_state_refused_total")
+            else:
+                log.info("its detectors go on where they were", **who)
+                return detectors
+        try:
+            return ModelDetectors(profile, settings.drift)
+        except ThresholdError as error:
+            log.warning(f"drift cannot be tested: {error}", **who)
+            return None
+
+    def _let_go(self, model: Model, mono_ns: int, why: str) -> None:
+        self._close_window(model, mono_ns)
+        self._remove(model)
+        message = f"model {model.model} version {model.version or '-'} was let go: {why}"
+        self._emit_event(
+            Event("model.retired", "info", message, model.model, model.version), mono_ns
+        )
+
+    def _remove(self, model: Model) -> None:
+        model.release()
+        self.table.remove(model.slots)
+        del self.models[model.model, model.version]
+
+    def _tell(self, model: Model, news: News, mono_ns: int) -> None:
+        if isinstance(news, SchemaChange):
+            event = Event(
+                f"schema.{news.what}", "warning", news.message, model.model, model.version, news.stream,
+                {"prediction": model.predictions},
+            )  # fmt: skip
+        else:
+            data = {"prediction": model.predictions} | news.data
+            if isinstance(back := news.data.get("values_since_change"), int) and back:
+                data["since_prediction"] = max(1, model.predictions - back + 1)
+            event = Event(
+                f"drift.{news.what}", _SEVERITY.get(news.what, "info"), news.message, model.model, model.version,
+                news.stream, data,
+            )  # fmt: skip
+        self._emit_event(model.capture.redaction.event(event), mono_ns)
+        if event.severity == "alarm":
+            model.capture.alarm()
+
+    # -- windows out
+
+    def next_due_s(self) -> float | None:
+        """When the next window closes, monotonic seconds; None without models."""
+        return min((model.window_end_s for model in self.models.values()), default=None)
+
+    def close_due_windows(self, mono_ns: int) -> None:
+        """Close the windows whose time has come, and let silent versions go."""
+        now_s = mono_ns / 1e9
+        for model in list(self.models.values()):
+            if model.window_end_s <= now_s:
+                self._close_window(model, mono_ns)
+                if now_s - model.last_seen_s >= model.settings.version_ttl_s:
+                    self._let_go(model, mono_ns, "it was silent for version_ttl")
+
+    def close_all_windows(self, mono_ns: int, cut: str = "") -> None:
+        """What the open windows hold leaves as shorter windows: the agent stops, or `cut` says why."""
+        for model in self.models.values():
+            self._close_window(model, mono_ns, cut)
+
+    def open_windows(self, mono_ns: int) -> list[Row]:
+        """The rows that the open windows would give now, as if they were cut short by a crash."""
+        return [
+            model.capture.redaction.aggregate(row)
+            for model in self.models.values()
+            for row in model.window_rows(mono_ns / 1e9, CUT_BY_RESTART)
+        ]
+
+    def _close_window(self, model: Model, mono_ns: int, cut: str = "") -> None:
+        for news in model.observe_rate(mono_ns / 1e9):
+            self._tell(model, news, mono_ns)
+        for row in model.close_window(mono_ns / 1e9, cut):
+            self._emit_row("agg", model.capture.redaction.aggregate(row), mono_ns)
+        model.capture.close_window()
+        model.hold()  # capture may look for another prediction now
+        if cut == CUT_BY_CLOCK:  # what happened before cannot be told from the clock as it is now
+            model.capture.forget("clock")
+
+    # -- reload and recording
+
+    def reconfigure(
+        self,
+        config: Config,
+        profiles: dict[str, Profile],
+        mono_ns: int,
+        pseudonyms: Pseudonyms | None = None,
+    ) -> None:
+        """New settings for all. A model whose profile, reference or drift settings changed starts its detectors
+        anew; for all others, what they have seen and what they have raised stays."""
+        self._config, self._profiles = config, profiles
+        self._pseudonyms = pseudonyms
+        now_s = mono_ns / 1e9
+        kept: dict[str, int] = {}
+        # The version seen last first: it keeps its place where there are fewer now.
+        for model in sorted(self.models.values(), key=lambda model: -model.last_seen_s):
+            was, settings = model.settings, config.model(model.model)
+            kept[model.model] = kept.get(model.model, 0) + 1
+            if kept[model.model] > settings.max_versions:
+                self._let_go(model, mono_ns, "max_versions is smaller now")
+                continue
+            profile = profiles.get(settings.profile) if settings.profile else None
+            same_profile = (profile.hash if profile is not None else "") == model.configured
+            if same_profile and (settings.drift, settings.reference) == (was.drift, was.reference):
+                model.settings = settings
+                model.hold()
+                if settings.redact != was.redact:
+                    model.capture.forget("redact")
+                if settings.window_s != was.window_s:
+                    self._close_window(model, mono_ns)
+                if _captures(settings) != _captures(was):
+                    model.capture.close_window()
+                    model.capture = self._capture(settings)
+                continue
+            self._close_window(model, mono_ns)
+            self._remove(model)
+            self._begin(model.model, model.version, settings, now_s, mono_ns)
+
+    def record(self, name: str, version: str | None, predictions: int) -> None:
+        """Begin to record the next `predictions` of a model that is known."""
+        model = self.find(name, version)
+        model.recording = Recording(predictions, model.status(0.0)["streams"])  # type: ignore[arg-type]
+
+    def find(self, name: str, version: str | None) -> Model:
+        """The model by name; without a version, the one seen last. UsageError says which there are."""
+        found = [
+            m for m in self.models.values() if m.model == name and version in (None, m.version)
+        ]
+        if not found:
+            known = ", ".join(sorted({m.model for m in self.models.values()})) or "none yet"
+            raise UsageError(f"no predictions of model {name!r} have come in; seen: {known}")
+        return max(found, key=lambda model: model.last_seen_s)
+
+    # -- references made here
+
+    def adopt(self, name: str, version: str | None, predictions: int) -> Model:
+        """Make a new reference from the next `predictions` of a model; what it has now watches meanwhile."""
+        model = self.find(name, version)
+        window = model.settings.drift.window
+        if predictions < window:
+            raise UsageError(
+                f"{predictions} predictions are fewer than a window of drift, {window}"
+            )
+        model.baseline = Baseline(name, predictions, adopts=True)
+        return model
+
+    def adopt_profile(
+        self, name: str, version: str | None, data: bytes, source: str, mono_ns: int
+    ) -> Model:
+        """Take this profile for a model from now on. EdgemonError where it is damaged or would be blind."""
+        model = self.find(name, version)
+        drift = model.settings.drift
+        profile = Profile.from_bytes(data, source, window=drift.window)
+        detectors = ModelDetectors(profile, drift) if drift.enabled else None
+        if self._store is not None:
+            self._store.save_profile(model.model, model.version, model.configured, data)
+        model.baseline = None
+        self._take(model, profile, detectors, "adopted", mono_ns)
+        return model
+
+    def _take_built(self, model: Model, built: Profile, mono_ns: int) -> None:
+        """A profile was made from the model's own predictions."""
+        assert model.baseline is not None
+        adopted, model.baseline = model.baseline.adopts, None
+        drift = model.settings.drift
+        if not built.features:
+            self._refuse(model, "there was no value in it", mono_ns)
+            return
+        data = built.to_bytes(_PROFILE_LEVEL)
+        # As after a restart: without the values that only the file needs.
+        profile = Profile.from_bytes(data, window=drift.window)
+        try:
+            detectors = ModelDetectors(profile, drift) if drift.enabled else None
+        except ThresholdError as error:
+            self._refuse(model, str(error), mono_ns)
+            return
+        if self._store is not None:
+            self._store.save_profile(model.model, model.version, model.configured, data)
+        self._take(model, profile, detectors, "adopted" if adopted else "built", mono_ns)
+
+    def _refuse(self, model: Model, why: str, mono_ns: int) -> None:
+        message = f"the profile made of {model.model} was not taken: {why}"
+        self._emit_event(
+            Event("profile.refused", "warning", message, model.model, model.version), mono_ns
+        )
+
+    def _take(
+        self,
+        model: Model,
+        profile: Profile,
+        detectors: ModelDetectors | None,
+        what: str,
+        mono_ns: int,
+    ) -> None:
+        was = model.profile.hash if model.profile is not None else ""
+        self._close_window(model, mono_ns)
+        model.take_profile(profile, detectors)
+        message = (
+            f"drift of {model.model} is judged by a profile {what} from {profile.rows} predictions"
+        )
+        data: dict[str, object] = {
+            "profile": profile.hash,
+            "was": was,
+            "rows": profile.rows,
+            "streams": [feature.name for feature in profile.features],
+            "prediction": model.predictions,
+        }
+        self._emit_event(
+            Event(f"profile.{what}", "info", message, model.model, model.version, data=data),
+            mono_ns,
+        )
+
+    # -- checkpoint
+
+    def save(self) -> None:
+        """Have the state of all detectors written."""
+        if self._store is None:
+            return
+        ordered = sorted(self.models.values(), key=lambda model: model.last_seen_s)
+        states = [
+            Saved(
+                model.model,
+                model.version,
+                model.profile.hash if model.profile is not None else "",
+                model.detectors.to_state(),
+            )
+            for model in ordered
+            if model.detectors is not None
+        ]
+        self._store.save_checkpoint(states, self._config.ingest.max_models)
+
+
+def _captures(settings: ModelSettings) -> tuple[object, ...]:
+    return settings.capture, settings.recorder, settings.capture_size_bytes, settings.redact

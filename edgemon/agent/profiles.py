@@ -1,0 +1,61 @@
+"""The profiles that a configuration names, loaded once each."""
+
+from __future__ import annotations
+
+from edgemon.config import Config, DriftSettings, ModelSettings, fault_at
+from edgemon.drift.budget import ASSUMED_RATE_PER_S, horizon, numeric_shares
+from edgemon.drift.detector import ModelDetectors
+from edgemon.drift.profile import MAX_POINTS, Profile
+from edgemon.drift.threshold import threshold
+from edgemon.errors import ConfigError, EdgemonError, Fault
+
+
+def load_profiles(config: Config) -> dict[str, Profile]:
+    """Path -> profile. ConfigError names every profile that cannot be read or with which drift would be blind."""
+    users: dict[str, list[tuple[str, ModelSettings]]] = {}
+    for name, settings in config.models.items():
+        if settings.profile:
+            users.setdefault(settings.profile, []).append((name, settings))
+    profiles: dict[str, Profile] = {}
+    faults: list[Fault] = []
+    for path, models in users.items():
+        windows = {settings.drift.window for _, settings in models}
+        # For one window the values need not be kept; models that differ share the whole profile.
+        window = windows.pop() if len(windows) == 1 else 0
+        try:
+            with open(path, "rb") as file:
+                profiles[path] = profile = Profile.from_bytes(file.read(), path, window=window)
+        except EdgemonError as error:
+            faults.append(fault_at(config, ("models", models[0][0], "profile"), str(error)))
+            continue
+        except OSError as error:
+            problem = f"{path} cannot be read: {error.strerror}"
+            faults.append(fault_at(config, ("models", models[0][0], "profile"), problem))
+            continue
+        judged: set[DriftSettings] = set()
+        for name, settings in models:
+            if settings.drift.enabled and settings.drift not in judged:
+                judged.add(settings.drift)
+                try:
+                    ModelDetectors(profile, settings.drift)
+                except EdgemonError as error:
+                    faults.append(fault_at(config, ("models", name, "profile"), str(error)))
+    for name, settings in config.models.items():
+        if settings.reference.first and settings.drift.enabled:
+            try:
+                _foresee(settings)
+            except EdgemonError as error:
+                faults.append(fault_at(config, ("models", name, "reference"), str(error)))
+    if faults:
+        raise ConfigError(faults)
+    return profiles
+
+
+def _foresee(settings: ModelSettings) -> None:
+    """ThresholdError when a reference that is to be made here would be blind even for a single stream."""
+    drift = settings.drift
+    m = min(settings.reference.first, MAX_POINTS)
+    if m > drift.window:
+        m -= m % drift.window
+    share = numeric_shares(drift.false_alarms.at_most, 1.0).ks
+    threshold(m, drift.window, horizon(drift.false_alarms, ASSUMED_RATE_PER_S), share)

@@ -1,0 +1,90 @@
+"""The agent's answer to "is all well?": one JSON object, which `edgemon status` turns into a table."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from edgemon.ingest.datagrams import DATAGRAMS
+from edgemon.metrics import Counters
+from edgemon.spool.gaps import REASONS
+from edgemon.spool.usage import SpoolUsage
+from edgemon.version import VERSION
+
+if TYPE_CHECKING:
+    from edgemon.agent.agent import Agent
+
+
+def report(agent: Agent) -> dict[str, object]:
+    """Everything is a number, a string or a list of such; ages and durations in seconds, sizes in bytes."""
+    now_s = agent.loop.now()
+    config = agent.config
+    return {
+        "version": VERSION,
+        "pid": os.getpid(),
+        "device": config.agent.device,
+        "fleet": config.agent.fleet,
+        "uptime_s": round(now_s - agent.started_s, 1),
+        "rss_bytes": rss_bytes(),
+        "config": {"file": config.file, "hash": config.hash, "last_reload": agent.last_reload},
+        "ingest": {
+            "socket": config.ingest.socket,
+            "predictions": agent.counters.get("edgemon_ingest_predictions_total"),
+            "rate_per_s": round(agent.rate.rate(now_s), 2),
+            "clients": [
+                {"pid": client.peer[0], "uid": client.peer[1], "events": client.connection.events,
+                 "bytes": client.received_bytes, "silent_s": round(now_s - client.heard_s, 1),
+                 "resting": client.resting, "waiting_acks": client.waiting_acks}
+                for client in agent.clients()
+            ],
+            "datagrams": agent.counters.get(DATAGRAMS),
+        },
+        "models": [model.status(now_s) for model in agent.pipeline.models.values()],
+        "system": agent.system.latest if agent.system is not None else {},
+        # Collector -> series that it found at the last sample.
+        "collectors": agent.system.found if agent.system is not None else {},
+        "anomalies": agent.system.anomalies_now() if agent.system is not None else [],
+        "open_rows": agent.batches.open_rows(),
+        "spool": _spool(agent.spool.usage(), agent.spool_counters, agent.held_back),
+        "counters": agent.counters.snapshot() | agent.spool_counters.snapshot(),
+    }  # fmt: skip
+
+
+def _spool(usage: SpoolUsage, counters: Counters, held_back: bool) -> dict[str, object]:
+    oldest = [
+        kind.oldest_wall_ms for kind in usage.kinds.values() if kind.oldest_wall_ms is not None
+    ]
+    return {
+        "bytes": usage.size_bytes,
+        "max_bytes": usage.max_size_bytes,
+        "segments": usage.segments,
+        "journal_bytes": usage.journal_bytes,
+        "waiting_batches": sum(kind.batches for kind in usage.kinds.values()),
+        "waiting_rows": sum(kind.rows for kind in usage.kinds.values()),
+        "oldest_wall_s": min(oldest) / 1000 if oldest else None,
+        "failure": usage.failure,
+        "held_back": held_back,
+        "lost": {
+            reason: {
+                "batches": counters.get("edgemon_spool_lost_batches_total", reason=reason),
+                "rows": counters.get("edgemon_spool_lost_rows_total", reason=reason),
+            }
+            for reason in REASONS
+            if counters.get("edgemon_spool_lost_batches_total", reason=reason)
+            or counters.get("edgemon_spool_lost_rows_total", reason=reason)
+        },
+        "kinds": {
+            name: {"durable_seq": kind.durable_seq, "acked_seq": kind.acked_seq, "batches": kind.batches,
+                   "rows": kind.rows}
+            for name, kind in usage.kinds.items()
+        },
+    }  # fmt: skip
+
+
+def rss_bytes() -> int:
+    """Resident memory of this process; 0 where /proc does not say."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0

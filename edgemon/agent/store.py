@@ -1,0 +1,178 @@
+"""What the agent keeps in its state folder beside the spool: profiles made here, and the checkpoint."""
+
+from __future__ import annotations
+
+from _blake2 import blake2b  # not hashlib, which loads OpenSSL
+from collections.abc import Callable
+
+from edgemon import log
+from edgemon.agent import checkpoint
+from edgemon.agent.checkpoint import Saved
+from edgemon.drift.profile import Profile
+from edgemon.errors import EdgemonError
+from edgemon.metrics import Counters
+from edgemon.spool.fs import FileSystem, join, write_atomically
+
+MAX_FILE_BYTES = 64 << 20
+# Files kept for one model; more versions than that have their oldest name removed.
+MAX_PROFILES_OF_A_MODEL = 16
+FAILED = "edgemon_agent_state_failures_total"
+
+_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+_MAX_NAME = 80
+
+
+class StateStore:
+    """Reads at once (at the start, or when a model is new), writes in the writer's thread.
+
+    profiles/<model>-<version>.profile holds a reference that was made on this device; one that was adopted
+    in place of a configured profile has ~<that profile's hash> before the dot, and is not found any more
+    when another is configured.  Nothing raises: what fails is logged, counted and gone without.
+
+    write: hands a job to the writer's thread, with its size in bytes; False when it is full.
+    writer_counters: of that thread.
+    """
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        state_dir: str,
+        counters: Counters,
+        writer_counters: Counters,
+        write: Callable[[Callable[[], None], int], bool],
+    ) -> None:
+        self._fs = fs
+        self._folder = state_dir
+        self._profiles = join(state_dir, "profiles")
+        self._counters = counters
+        self._writer_counters = writer_counters
+        self._write = write
+        self._saved: dict[tuple[str, str], Saved] = {}
+
+    # -- profiles
+
+    def profile(self, model: str, version: str, configured: str, window: int) -> Profile | None:
+        """The one that was made here for that version, loaded for detectors with this window."""
+        path = join(self._profiles, profile_name(model, version, configured))
+        data = self._read(path)
+        if data is None:
+            return None
+        try:
+            return Profile.from_bytes(data, path, window=window)
+        except EdgemonError as error:
+            self._failed(str(error), "read")
+            return None
+
+    def save_profile(self, model: str, version: str, configured: str, data: bytes) -> None:
+        """Keep it, soon."""
+        name = profile_name(model, version, configured)
+        prefix = _escaped(model) + "-"
+
+        def write() -> None:
+            fs = self._fs
+            fs.make_dir(self._profiles)
+            write_atomically(fs, join(self._profiles, name), data)
+            others = [
+                other
+                for other in fs.listdir(self._profiles)
+                if other.startswith(prefix) and "-" not in other[len(prefix) :] and other != name
+            ]
+            for other in others[: max(0, len(others) - MAX_PROFILES_OF_A_MODEL + 1)]:
+                fs.unlink(join(self._profiles, other))
+
+        self._later(write, len(data), name)
+
+    # -- checkpoint
+
+    def load_checkpoint(self) -> None:
+        """Read it, at the start."""
+        path = join(self._folder, checkpoint.FILE_NAME)
+        data = self._read(path)
+        if data is None:
+            return
+        try:
+            saved = checkpoint.decode(data, path)
+        except EdgemonError as error:
+            self._failed(f"{error}; all detectors begin anew", "read")
+            return
+        self._saved = {(one.model, one.version): one for one in saved}
+
+    def take(self, model: str, version: str) -> Saved | None:
+        """What was saved of a model's version, once."""
+        return self._saved.pop((model, version), None)
+
+    def save_checkpoint(self, states: list[Saved], most: int) -> None:
+        """Write these, and what was read and not taken yet, at most so many in all, soon."""
+        old = [one for key, one in self._saved.items() if key not in {s[:2] for s in states}]
+        kept = (old + states)[-most:]
+        data = checkpoint.encode(kept)
+        path = join(self._folder, checkpoint.FILE_NAME)
+        self._later(lambda: write_atomically(self._fs, path, data), len(data), path)
+
+    # -- the past of the device's series
+
+    def load_past(self, restore: Callable[[bytes], None]) -> None:
+        """Hand it over, where there is one. ValueError of `restore`: it is not, and the past begins anew."""
+        path = join(self._folder, checkpoint.PAST_FILE_NAME)
+        data = self._read(path)
+        if data is None:
+            return
+        try:
+            restore(checkpoint.unseal(data, path))
+        except (EdgemonError, ValueError) as error:
+            self._failed(f"{path}: {error}; the past of the device begins anew", "read")
+
+    def save_past(self, state: bytes) -> None:
+        """Write it, soon."""
+        data = checkpoint.seal(state)
+        path = join(self._folder, checkpoint.PAST_FILE_NAME)
+        self._later(lambda: write_atomically(self._fs, path, data), len(data), path)
+
+    # -- the disk
+
+    def _read(self, path: str) -> bytes | None:
+        try:
+            size = self._fs.size(path)
+            if size > MAX_FILE_BYTES:
+                self._failed(f"{path}: {size} bytes are too many", "read")
+                return None
+            return self._fs.read(path, 0, size)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._failed(f"{path}: {error.strerror}", "read")
+            return None
+
+    def _later(self, write: Callable[[], None], size_bytes: int, what: str) -> None:
+        def guarded() -> None:
+            try:
+                write()
+            except OSError as error:
+                self._writer_counters.add(FAILED, reason="write")
+                log.error(f"{what} cannot be written: {error.strerror}")
+
+        if not self._write(guarded, size_bytes):
+            self._failed(f"{what}: not written, the disk is too far behind", "write")
+
+    def _failed(self, message: str, reason: str) -> None:
+        self._counters.add(FAILED, reason=reason)
+        log.warning(message)
+
+
+def profile_name(model: str, version: str, configured: str) -> str:
+    """A file's name, different for different models and versions.
+
+    >>> profile_name("fraud", "1.2", ""), profile_name("a/b", "x-y", "0123")
+    ('fraud-1.2.profile', 'a%2fb-x%2dy~0123.profile')
+    """
+    # In the version "-" is written otherwise, so that the last one stands before it.
+    last = _escaped(version).replace("-", "%2d")
+    return f"{_escaped(model)}-{last}{'~' + configured if configured else ''}.profile"
+
+
+def _escaped(text: str) -> str:
+    data = text.encode("utf-8", "surrogatepass")
+    name = "".join(chr(byte) if chr(byte) in _PLAIN else f"%{byte:02x}" for byte in data)
+    if len(name) <= _MAX_NAME:
+        return name
+    return name[: _MAX_NAME - 17] + "%" + blake2b(data, digest_size=8).hexdigest()

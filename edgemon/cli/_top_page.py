@@ -1,0 +1,438 @@
+"""What `edgemon top` draws: a page of lines from status objects. Pure: no clock, no terminal.
+
+A line is pieces of text with a style; `cut` makes it fit, so that no name, however wide, breaks the page.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from edgemon.cli._terminal import (
+    counted,
+    human_bytes,
+    human_count,
+    human_duration,
+    printable,
+    text_columns,
+)
+from edgemon.cli.status import ship_line, spool_line, troubles
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+PLAIN = "_.,-=+*#"  # where the terminal's encoding has no blocks
+KEPT = 120  # samples of each curve
+MAX_CURVES = 2_000  # of all; series that come later are shown without one
+_SILENT_S = 60.0
+_LATENCIES = ("p50", "p95", "p99")
+# Who raised an alarm, in words.
+_BY = {
+    "ks": "distribution",
+    "esr": "fast change",
+    "range": "out of range",
+    "missing": "missing values",
+    "new": "new categories",
+}
+
+
+class Piece(NamedTuple):
+    """style: "" | "bold" | "dim" | "good" | "bad" | "warn"."""
+
+    text: str
+    style: str = ""
+
+
+Line = list[Piece]
+
+
+class History:
+    """The latest KEPT values of each series, of at most MAX_CURVES."""
+
+    def __init__(self) -> None:
+        self._of: dict[tuple[str, ...], deque[float]] = {}
+
+    def add(self, value: float, *series: str) -> None:
+        known = self._of.get(series)
+        if known is None:
+            if len(self._of) >= MAX_CURVES:
+                return
+            known = self._of[series] = deque(maxlen=KEPT)
+        known.append(value)
+
+    def of(self, *series: str) -> Sequence[float]:
+        return self._of.get(series, ())
+
+
+class Seen:
+    """What was answered until now: the latest answers, curves, and since when nobody answers.
+
+    Times are wall-clock seconds, given by the caller.
+    """
+
+    def __init__(self) -> None:
+        self.agent: dict[str, Any] | None = None
+        self.ship: dict[str, Any] | None = None
+        self.at_s = 0.0
+        self.gone_since_s: float | None = None
+        self.problem = ""
+        self.restarts = 0
+        self.history = History()
+        self._troubles: dict[str, int] = {}  # when the agent was first seen
+
+    def take(self, agent: dict[str, Any], ship: dict[str, Any] | None, now_s: float) -> None:
+        """Both status objects."""
+        if self.agent is None or agent["pid"] != self.agent["pid"]:
+            self.restarts += self.agent is not None
+            self._troubles = troubles(agent, ship)
+        self.agent, self.ship, self.at_s, self.gone_since_s = agent, ship, now_s, None
+        add = self.history.add
+        add(agent["ingest"]["rate_per_s"], "ingest")
+        for series, value in agent["system"].items():
+            add(value, "system", series)
+        for model in agent["models"]:
+            add(model["rate_per_s"], "rate", model["model"], model["version"])
+            for stream in model["drift"]:
+                add(closeness(stream) or 0.0, "drift", *_key(model, stream))
+
+    def lose(self, problem: str, now_s: float) -> None:
+        """Nobody answered."""
+        self.problem = problem
+        if self.gone_since_s is None:
+            self.gone_since_s = now_s
+
+    def new_troubles(self) -> dict[str, int]:
+        """What was dropped or failed since this page looks."""
+        if self.agent is None:
+            return {}
+        now = troubles(self.agent, self.ship)
+        return {
+            name: more
+            for name, value in now.items()
+            if (more := value - self._troubles.get(name, 0))
+        }
+
+
+def closeness(stream: dict[str, Any]) -> float | None:
+    """D as a share of the threshold at which the alarm comes; None for texts, which have none."""
+    return stream["d"] / stream["threshold_d"] if stream["threshold_d"] else None
+
+
+def sparkline(values: Sequence[float], width: int, top: float, blocks: str = BLOCKS) -> str:
+    """The latest `width` values as blocks from 0 to `top`, which only values from `top` on reach."""
+    shown = list(values)[-width:]
+    most = len(blocks) - 1
+    return "".join(
+        blocks[most if value >= top else min(most - 1, max(0, int(value / top * most)))]
+        if value == value and top > 0
+        else " "
+        for value in shown
+    ).rjust(width)
+
+
+def page(
+    seen: Seen, width: int, height: int | None, now_s: float, blocks: str = BLOCKS
+) -> list[Line]:
+    """At most `height` lines of at most `width` columns; height: None is as many as there are."""
+    if seen.agent is None:
+        lines = [
+            [Piece("edgemon top", "bold")],
+            [Piece("No agent answers.", "bad")],
+            *([Piece(part)] for part in _wrapped(seen.problem, width)),
+        ]
+        return [cut(line, width) for line in lines][:height]
+    head = _head(seen, seen.agent, width, now_s, blocks)
+    foot = _foot(seen)
+    room = None if height is None else max(0, height - len(head) - len(foot))
+    lines = [*head, *_body(seen, seen.agent, width, room, blocks)]
+    if height is not None:
+        lines = lines[: max(0, height - len(foot))]
+        lines += [[]] * (height - len(foot) - len(lines))
+        lines = (lines + foot)[:height]
+    else:
+        lines += foot
+    return [cut(line, width) for line in lines]
+
+
+def verdict(agent: dict[str, Any], ship: dict[str, Any] | None) -> list[Piece]:
+    """All that is wrong now, the worst first; empty when all is well."""
+    wrong = []
+    if agent["spool"]["failure"]:
+        wrong.append(Piece("the disk does not write", "bad"))
+    if agent["spool"]["held_back"]:
+        wrong.append(Piece("the spool is full, applications wait", "bad"))
+    if drifted := sum(len(model["drifted"]) for model in agent["models"]):
+        wrong.append(Piece(f"{counted(drifted, 'stream')} drifted", "bad"))
+    if unusual := [str(of["series"]) for of in agent.get("anomalies") or ()]:
+        named = unusual[0] if len(unusual) == 1 else f"{len(unusual)} series"
+        wrong.append(Piece(f"unusual on the device: {printable(named)}", "warn"))
+    if ship is None:
+        wrong.append(Piece("no shipper runs", "warn"))
+    elif ship["sink"] != "none" and not ship["connected"] and "bursts" not in ship:
+        wrong.append(Piece("the sink is not connected", "warn"))
+    return wrong
+
+
+# -- parts of the page
+
+
+def _head(seen: Seen, agent: dict[str, Any], width: int, now_s: float, blocks: str) -> list[Line]:
+    title = f"edgemon {agent['version']}  {agent['device']} (fleet {agent['fleet']})"
+    clock = time.strftime("%H:%M:%S", time.localtime(now_s))
+    alive = f"up {human_duration(agent['uptime_s'])}, {human_bytes(agent['rss_bytes'])}  {clock}"
+    lines: list[Line] = [_both_ends(Piece(printable(title), "bold"), Piece(alive, "dim"), width)]
+    if seen.gone_since_s is not None:
+        gone = human_duration(max(0.0, now_s - seen.gone_since_s))
+        then = time.strftime("%H:%M:%S", time.localtime(seen.at_s))
+        lines.append([Piece(f"NO AGENT ANSWERS for {gone}; what is below was at {then}", "bad")])
+    else:
+        wrong = verdict(agent, seen.ship)
+        said: Line = [Piece("All is well.", "good")]
+        if wrong:
+            said = [Piece("Look: ", "bold")]
+            for index, piece in enumerate(wrong):
+                said += [Piece(", ")] if index else []
+                said.append(piece)
+        if seen.restarts:
+            said.append(Piece(f"  (the agent was restarted {seen.restarts}x)", "warn"))
+        lines.append(said)
+    ingest, system = agent["ingest"], agent["system"]
+    curve = sparkline(*_scaled(seen.history.of("ingest")), blocks)
+    lines += [
+        [
+            _label("ingest"),
+            Piece(f"{_rate(ingest['rate_per_s'])}/s "),
+            Piece(curve, "dim"),
+            Piece(
+                f" {counted(ingest['predictions'], 'prediction')}"
+                f" from {counted(len(ingest['clients']), 'client')}"
+            ),
+        ],
+        [_label("device"), *_device(seen, system, blocks)],
+    ]
+    text, *more = spool_line(agent["spool"], now_s).splitlines()
+    sick = agent["spool"]["failure"] or agent["spool"]["held_back"]
+    lines.append([_label("spool"), Piece(text, "bad" if sick else "")])
+    lines += [[_label(""), Piece(line.strip(), "warn")] for line in more]
+    shipping = ship_line(seen.ship)
+    away = seen.ship is None or (seen.ship["sink"] != "none" and not seen.ship["connected"])
+    style = "warn" if away and "bursts" not in (seen.ship or {}) else ""
+    first, *rest = _wrapped(shipping, width - 8)
+    lines.append([_label("sink"), Piece(first, style)])
+    lines += [[_label(""), Piece(line, style)] for line in rest[:1]]
+    return lines
+
+
+def _device(seen: Seen, system: dict[str, float], blocks: str) -> Iterable[Piece]:
+    if not system:
+        yield Piece("not sampled yet", "dim")
+    for name, label in (
+        ("cpu_percent", "cpu"),
+        ("memory_used_percent", "memory"),
+        ("disk_used_percent", "disk"),
+    ):
+        if name in system:
+            value = system[name]
+            yield Piece(f"{label} {value:.0f} % ", "warn" if value >= 90 else "")
+            curve = sparkline(seen.history.of("system", name), 8, 100.0, blocks)
+            yield Piece(f"{curve}  ", "dim")
+    hottest = max((v for k, v in system.items() if k.startswith("temperature")), default=None)
+    if hottest is not None:
+        yield Piece(f"{hottest:.0f} °C", "warn" if hottest >= 80 else "")
+    if any(value >= 1 for name, value in system.items() if name.startswith("throttle")):
+        yield Piece("  throttled", "warn")
+
+
+def _body(
+    seen: Seen, agent: dict[str, Any], width: int, room: int | None, blocks: str
+) -> list[Line]:
+    """Models, then streams, the nearest to an alarm first. room: lines."""
+    models = agent["models"]
+    if not models:
+        send = (
+            f"No predictions yet. Try: edgemon send --help, or write to {agent['ingest']['socket']}"
+        )
+        return [[], [Piece(send)]]
+    streams = sorted(
+        ((model, stream) for model in models for stream in model["drift"]),
+        key=lambda pair: (not pair[1]["drifted"], -(closeness(pair[1]) or 0.0)),
+    )
+    most = len(models)
+    if room is not None:
+        # Four lines are headers and gaps; models get what streams leave, half of the room at least.
+        free = max(2, room - 4)
+        most = min(most, max(free // 2, free - len(streams)))
+    lines = [[], *_models(seen, models, most, width, blocks)]
+    left = None if room is None else room - len(lines) - 2
+    lines.append([])
+    if not streams:
+        lines.append([Piece("No model has a profile, so nothing is tested for drift:", "dim")])
+        lines.append([Piece("edgemon profile build --help", "dim")])
+        return lines
+    return lines + _streams(seen, streams, left, width, blocks)
+
+
+def _models(
+    seen: Seen, models: list[dict[str, Any]], most: int, width: int, blocks: str
+) -> list[Line]:
+    curve = 10 if width < 100 else 20
+    named = max(16, min(40, width - 60 - curve + 10))
+    head = "model".ljust(named) + "rate".rjust(9) + " " * (curve + 1)
+    head += "".join(f"{name:>8}" for name in _LATENCIES) + "  drift"
+    lines: list[Line] = [[Piece(head, "bold")]]
+    shown = models if len(models) <= most else models[: max(1, most - 1)]
+    for model in shown:
+        name = printable(f"{model['model']} {model['version']}".strip())
+        values = seen.history.of("rate", model["model"], model["version"])
+        latency = model.get("latency") or {}
+        drift, style = _drift_of(model, width)
+        lines.append(
+            [
+                Piece(fit(name, named)),
+                Piece(f"{_rate(model['rate_per_s'])}/s".rjust(9)),
+                Piece(" " + sparkline(*_scaled(values, curve), blocks), "dim"),
+                *(
+                    Piece((human_duration(latency[name]) if name in latency else "-").rjust(8))
+                    for name in _LATENCIES
+                ),
+                Piece(f"  {drift}", style),
+            ]
+        )
+    if len(shown) < len(models):
+        lines.append([Piece(f"and {len(models) - len(shown)} more: make the window larger", "dim")])
+    return lines
+
+
+def _drift_of(model: dict[str, Any], width: int) -> tuple[str, str]:
+    if drifted := model["drifted"]:
+        named = printable(", ".join(drifted))
+        return named if width >= 120 or len(drifted) == 1 else f"{len(drifted)} streams", "bad"
+    if model["last_seen_s_ago"] >= _SILENT_S:
+        return f"silent {human_duration(model['last_seen_s_ago'])}", "warn"
+    if making := model.get("reference"):
+        return f"makes its reference: {making['have']} of {making['want']}", "dim"
+    return ("no", "good") if model["profile"] else ("no profile", "dim")
+
+
+def _streams(
+    seen: Seen,
+    streams: list[tuple[dict[str, Any], dict[str, Any]]],
+    room: int | None,
+    width: int,
+    blocks: str,
+) -> list[Line]:
+    named = 24 if width < 100 else 32
+    curve = max(14, min(KEPT, width - named - 43))
+    head = "stream".ljust(named) + "D".rjust(7) + "alarm at".rjust(10)
+    title = f"{blocks[-1]} = alarm"
+    head += f"  {title.rjust(curve)}  state"
+    lines: list[Line] = [[Piece(head, "bold")]]
+    shown = streams if room is None or len(streams) <= room else streams[: max(0, room - 1)]
+    for model, stream in shown:
+        name = printable(f"{model['model']} {stream['stream']}")
+        limit = stream["threshold_d"]
+        values = seen.history.of("drift", *_key(model, stream))
+        near = closeness(stream)
+        if stream["drifted"]:
+            state, style = f"DRIFT: {_BY.get(stream['by'], printable(stream['by']))}", "bad"
+        elif stream["n"] < stream["window"]:
+            state, style = f"fills {100 * stream['n'] // max(1, stream['window'])} %", "dim"
+        else:
+            state, style = "no drift", ""
+        lines.append(
+            [
+                Piece(fit(name, named)),
+                Piece(f"{stream['d']:.3f}".rjust(7)),
+                Piece((f"{limit:.3f}" if limit else "texts").rjust(10)),
+                Piece(
+                    "  "
+                    + (sparkline(values, curve, 1.0, blocks) if near is not None else " " * curve),
+                    "bad" if stream["drifted"] else "dim",
+                ),
+                Piece(f"  {state}", style),
+            ]
+        )
+    if len(shown) < len(streams):
+        calm = len(streams) - len(shown)
+        lines.append([Piece(f"and {calm} more, further from an alarm", "dim")])
+    return lines
+
+
+def _foot(seen: Seen) -> list[Line]:
+    now = troubles(seen.agent, seen.ship) if seen.agent is not None else {}
+    if not now:
+        return [[Piece("Nothing was dropped.", "dim")]]
+    new = seen.new_troubles()
+    worst = sorted(now, key=lambda name: (-new.get(name, 0), -now[name]))
+    parts = []
+    for name in worst:
+        area, _, reason = name.partition("{")
+        area = area.removeprefix("edgemon_").removesuffix("_total").replace("_", " ")
+        why = reason.removeprefix('reason="').removesuffix('"}').replace("_", " ")
+        more = f" (+{human_count(new[name])} now)" if name in new else ""
+        parts.append(f"{area}{f' ({why})' if why else ''} {human_count(now[name])}{more}")
+    text = "; ".join(parts)
+    return [[Piece("dropped or failed  ", "bold"), Piece(text, "warn" if new else "")]]
+
+
+# -- small things
+
+
+def cut(line: Line, width: int) -> Line:
+    """The line's first `width` columns; the last of them is … where something was cut off."""
+    shown: Line = []
+    left = width
+    for index, piece in enumerate(line):
+        taken = fit(piece.text, left) if text_columns(piece.text) > left else piece.text
+        shown.append(Piece(taken, piece.style))
+        left -= text_columns(taken)
+        if left <= 0:
+            if taken == piece.text and any(rest.text.strip() for rest in line[index + 1 :]):
+                shown[-1] = Piece(fit(taken + "…", text_columns(taken)), piece.style)
+            break
+    return shown
+
+
+def fit(text: str, width: int) -> str:
+    """Exactly `width` columns: filled with blanks, or cut with … at its end."""
+    missing = width - text_columns(text)
+    if missing >= 0:
+        return text + " " * missing
+    kept = ""
+    used = 0
+    for char in text:
+        if used + text_columns(char) > width - 1:
+            break
+        kept += char
+        used += text_columns(char)
+    return (kept + "…" + " " * (width - 1 - used)) if width > 0 else ""
+
+
+def _label(text: str) -> Piece:
+    return Piece(text.ljust(8), "bold")
+
+
+def _rate(rate: float) -> str:
+    return human_count(round(rate) if rate >= 10 else round(rate, 1))
+
+
+def _scaled(values: Sequence[float], width: int = 10) -> tuple[Sequence[float], int, float]:
+    """For `sparkline`: against their own largest value."""
+    latest = list(values)[-width:]
+    return latest, width, max([*latest, 1e-9])
+
+
+def _key(model: dict[str, Any], stream: dict[str, Any]) -> tuple[str, str, str]:
+    return model["model"], model["version"], stream["stream"]
+
+
+def _both_ends(left: Piece, right: Piece, width: int) -> Line:
+    """The right one whole, and what it leaves of the left one."""
+    room = max(0, width - text_columns(right.text) - 1)
+    return [Piece(fit(left.text, room), left.style), Piece(" "), right]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(printable(text), max(10, width)) or [""]

@@ -1,0 +1,30 @@
+"""`edgemon agent`: the half that listens, aggregates, tests and writes the spool."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgemon.cli import add_config_argument
+
+if TYPE_CHECKING:
+    import argparse
+    from types import SimpleNamespace
+
+CONFIG_ONLY = True
+EPILOG = """example:
+  edgemon init && edgemon agent      # one half alone; `edgemon run` starts both
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config_argument(parser)
+
+
+def run(arguments: argparse.Namespace | SimpleNamespace) -> int:
+    from edgemon import log
+    from edgemon.agent.agent import Agent
+    from edgemon.config import find_config, load
+
+    config = load(find_config(arguments.config))
+    log.configure("edgemon-agent", config.log.level, config.log.format)
+    return Agent(config).run()

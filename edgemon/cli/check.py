@@ -1,0 +1,134 @@
+"""`edgemon check`: all faults of a configuration, or what it comes to."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from edgemon.config import Config, FalseAlarms, find_config, format_duration, format_size, load
+from edgemon.config.tables import CaptureKind
+from edgemon.errors import ConfigError
+
+if TYPE_CHECKING:
+    import argparse
+
+EPILOG = """
+edgemon check --config edgemon.toml
+edgemon check --config edgemon.toml --show
+edgemon check --config edgemon.toml --json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from edgemon.cli import add_config_argument
+
+    add_config_argument(parser)
+    style = parser.add_mutually_exclusive_group()
+    style.add_argument("--json", action="store_true", help="print the answer as JSON")
+    style.add_argument(
+        "--show", action="store_true", help="print all settings in force, defaults too, as TOML"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    try:
+        path = find_config(arguments.config)
+        config = load(path)
+        if any(model.profile or model.reference.first for model in config.models.values()):
+            # The statistics are loaded only for who has a profile.
+            from edgemon.agent.profiles import load_profiles
+
+            load_profiles(config)
+    except ConfigError as error:
+        if not arguments.json:
+            raise
+        _print_json({"ok": False, "faults": [fault._asdict() for fault in error.faults]})
+        return error.exit_code
+    if arguments.json:
+        _print_json({"ok": True, "file": path, "hash": config.hash, "facts": facts(config)})
+    elif arguments.show:
+        from edgemon.config.describe import show
+
+        sys.stdout.write(show(config))
+    else:
+        width = max(map(len, facts(config)))
+        sys.stdout.write(f"{path}: ok\n")
+        for name, value in facts(config).items():
+            sys.stdout.write(f"  {name:<{width}}  {value}\n")
+    return 0
+
+
+def facts(config: Config) -> dict[str, str]:
+    """What a person wants to see before starting it."""
+    agent, spool = config.agent, config.spool
+    names = [name for name in config.models if name != "*"]
+    found = {
+        "device": f"{agent.device}, fleet {agent.fleet}",
+        "socket": f"{config.ingest.socket}, mode {config.ingest.mode:04o}",
+        "rows": _rows(config),
+        "models": ", ".join(names) if names else "any, none with a table of its own",
+        "drift": "not tested",
+        "spool": f"{spool.dir}, at most {format_size(spool.max_size_bytes)}",
+        "sink": _sink(config),
+    }
+    if config.ingest.dgram:
+        found["socket"] += f"; datagrams on {config.ingest.dgram}"
+    tested = {
+        name: model
+        for name, model in config.models.items()
+        if model.drift.enabled and (model.profile or model.reference.first)
+    }
+    if tested:
+        shown = ", ".join("all models" if name == "*" else name for name in tested)
+        budgets = dict.fromkeys(_budget(model.drift.false_alarms) for model in tested.values())
+        found["drift"] = f"tested on {shown}; {'; '.join(budgets)}"
+    elif config.drift.enabled:
+        found["drift"] = "not tested: no model has a profile (edgemon profile build)"
+    return found
+
+
+def _rows(config: Config) -> str:
+    """Which raw rows leave, for all models and then for those that differ."""
+    told: dict[str, str] = {}
+    for name, model in config.models.items():
+        text = CaptureKind().show(model.capture).strip("{ }").replace('"', "")
+        if model.recorder:
+            text += f", {model.recorder} before and after an alarm"
+        if model.redact.allow or model.redact.deny:
+            text += ", not all features"
+        if not model.redact.output:
+            text += ", without the output"
+        if model.redact.hash_ids:
+            text += ", ids hashed"
+        if name == "*" or text != told["*"]:
+            told[name] = text
+    return "; ".join(text if name == "*" else f"{name}: {text}" for name, text in told.items())
+
+
+def _budget(budget: FalseAlarms) -> str:
+    span = (
+        f"{budget.per_predictions:,} predictions"
+        if budget.per_predictions
+        else format_duration(budget.per_s)
+    )
+    return f"at most {budget.at_most:g} false alarms in {span}"
+
+
+def _sink(config: Config) -> str:
+    ship, mqtt = config.ship, config.mqtt
+    if ship.sink == "file":
+        return f"folder {ship.folder}, at most {format_size(ship.folder_max_bytes)}"
+    if ship.sink == "none":
+        return "none: all stays in the spool"
+    if ship.sink == "s3":
+        store = f" of {config.s3.endpoint}" if config.s3.endpoint else ""
+        every = format_duration(config.s3.max_age_s)
+        return f"S3 bucket {config.s3.bucket}{store}, an object at least every {every}"
+    how = "TLS" if mqtt.tls else "no encryption"
+    every = format_duration(config.batch.max_age_s)
+    return f"MQTT {mqtt.version} to {mqtt.host}:{mqtt.port}, {how}, a batch at least every {every}"
+
+
+def _print_json(answer: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,47 @@
+"""`edgemon ship`: the half that has the network, from the spool to a broker or a folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgemon.cli import add_config_argument
+
+if TYPE_CHECKING:
+    import argparse
+    from types import SimpleNamespace
+
+CONFIG_ONLY = True
+EPILOG = """example:
+  edgemon ship --once        # ship what is there, then exit: for a timer
+
+SIGTERM ends it within ship.drain_timeout, SIGHUP reads the configuration
+again. With --once the exit code is 0 when the spool is empty and 5 when it
+could not be emptied.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    import argparse
+
+    add_config_argument(parser)
+    parser.add_argument(
+        "--once", action="store_true", help="ship what is there, then exit (5 if that fails)"
+    )
+    # What the S3 sink starts: jobs on standard input, see edgemon/ship/uploader.py.
+    parser.add_argument("--uploads", action="store_true", help=argparse.SUPPRESS)
+
+
+def run(arguments: argparse.Namespace | SimpleNamespace) -> int:
+    if getattr(arguments, "uploads", False):
+        from edgemon.ship.s3_child import serve
+
+        serve()
+        return 0
+    from edgemon import log
+    from edgemon.config import find_config, load
+    from edgemon.ship.process import ShipProcess
+
+    config = load(find_config(arguments.config))
+    log.configure("edgemon-ship", config.log.level, config.log.format)
+    ShipProcess(config, once=getattr(arguments, "once", False)).run()
+    return 0

@@ -1,0 +1,369 @@
+"""TOML text to typed settings, or one error that names every fault, in file order.
+
+Nothing here keeps state. Files are read (the configuration, and whether the files that it names
+exist); nothing is written.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from _blake2 import blake2b  # not hashlib, which loads OpenSSL: 3.6 MB that the agent does not have
+from typing import Any
+
+from edgemon.config.checks import clashes
+from edgemon.config.device import device_name
+from edgemon.config.locate import KeyPath, line_of, locate
+from edgemon.config.schema import BY_NAME, SECTIONS, Key, Section
+from edgemon.config.settings import Config, DriftSettings, FirstPredictions
+from edgemon.config.syntax import explain
+from edgemon.config.tables import Table
+from edgemon.config.values import Path, RefusedError, bare_key, is_control, literal, nearest, shown
+from edgemon.errors import ConfigError, Fault
+
+MAX_FILE_BYTES = 1 << 20
+SEARCHED = ("edgemon.toml", "/etc/edgemon/edgemon.toml")
+
+_MAX_MODEL_NAME = 128
+# Settings that follow another when they are not given: key -> (section, field, name below it).
+_IMPLIED_PATHS = {
+    ("ingest", "socket"): ("agent", "run_dir", "ingest.sock"),
+    ("spool", "dir"): ("agent", "state_dir", "spool"),
+    ("ship", "folder"): ("agent", "state_dir", "outbox"),
+}
+_TLS_PORT = 8883
+
+
+def find_config(explicit: str | None) -> str:
+    """The path to load: `explicit`, $EDGEMON_CONFIG, ./edgemon.toml or /etc/edgemon/edgemon.toml.
+
+    The first two are taken as they are, so that a misspelt one is a fault and not another file.
+    """
+    chosen = explicit or os.environ.get("EDGEMON_CONFIG")
+    if chosen:
+        return chosen
+    for path in SEARCHED:
+        if os.path.exists(path):
+            return path
+    raise ConfigError(
+        [
+            Fault(
+                SEARCHED[0],
+                0,
+                "",
+                f"no such file, nor {SEARCHED[1]}; write one with: edgemon init",
+            )
+        ]
+    )
+
+
+def load(path: str) -> Config:
+    """The configuration in a file. Raises ConfigError with all faults."""
+    return _build(_read(path), path, None)
+
+
+def parse(text: str, file: str = "<text>") -> Config:
+    """The configuration in TOML text. Raises ConfigError with all faults.
+
+    file: its name in faults; relative paths in the text are relative to this file's folder.
+    """
+    return _build(text, file, None)
+
+
+def reload(old: Config) -> Config:
+    """The same file again, for a running process.
+
+    Raises ConfigError with all faults, a changed key that needs a restart among them; then `old`
+    stays in force.
+    """
+    return _build(_read(old.file), old.file, old)
+
+
+def restart_keys(old: Config, new: Config) -> list[str]:
+    """Dotted keys that differ and cannot change while running, in the order of the schema."""
+    return [f"{section.name}.{key.name}" for section, key in _restarts(old, new)]
+
+
+def fault_at(config: Config, path: KeyPath, problem: str) -> Fault:
+    """A fault found after loading, as in a file that a key names, in the line of that key."""
+    try:
+        text = _read(config.file)
+        tomllib.loads(text)
+    except (ConfigError, ValueError, RecursionError):
+        return Fault(config.file, 0, dotted(path), problem)  # edited since: no line is right
+    return Fault(config.file, line_of(locate(text), path), dotted(path), problem)
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise _refusal(path, f"no such file; write one with: edgemon init --out {path}") from None
+    except IsADirectoryError:
+        raise _refusal(path, "is a folder, must be a file") from None
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise _refusal(path, f"cannot be read: {reason}") from None
+    if len(raw) > MAX_FILE_BYTES:
+        raise _refusal(path, "is larger than 1MiB: this is not a configuration")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start]
+        line = before.count(b"\n") + 1
+        column = len(before) - (before.rfind(b"\n") + 1) + 1
+        byte = f"0x{raw[error.start]:02x}"
+        problem = f"column {column}: the byte {byte} is not UTF-8; save the file as UTF-8"
+        raise ConfigError([Fault(path, line, "", problem)]) from None
+
+
+def _refusal(path: str, problem: str) -> ConfigError:
+    return ConfigError([Fault(path, 0, "", problem)])
+
+
+def _build(text: str, file: str, running: Config | None) -> Config:
+    text = text.removeprefix("\ufeff")
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        line, problem = explain(error, text)
+        raise ConfigError([Fault(file, line, "", problem)]) from None
+    builder = _Builder(document, os.path.dirname(os.path.abspath(file)))
+    config = builder.config(file)
+    if running is not None:
+        builder.compare(running, config)
+    if builder.faults:
+        # Lines are looked up only now: a configuration without faults does not pay for them.
+        lines = locate(text)
+        ordered = sorted(
+            (
+                Fault(file, line_of(lines, at), dotted(path), problem)
+                for path, at, problem in builder.faults
+            ),
+            key=lambda fault: fault.line or len(text),
+        )
+        raise ConfigError(ordered)
+    return config
+
+
+def dotted(path: KeyPath) -> str:
+    """A path as a person writes it: ``models."*".window``, ``ingest.allow_uids[2]``."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{bare_key(part)}" if text else bare_key(part)
+    return text
+
+
+class _Builder:
+    """Goes through a document once, takes what is legal and notes what is not."""
+
+    __slots__ = ("document", "faults", "faulty", "folder")
+
+    def __init__(self, document: dict[str, Any], folder: str) -> None:
+        self.document = document
+        self.folder = folder
+        self.faults: list[tuple[KeyPath, KeyPath, str]] = []
+        self.faulty: set[KeyPath] = set()
+
+    def config(self, file: str) -> Config:
+        """A Config of all legal values, defaults in place of the others."""
+        for name in self.document:
+            if name not in BY_NAME:
+                self._unknown_section(name)
+        values: dict[str, Any] = {}
+        # Models start from what [drift] says.
+        for section in sorted(SECTIONS, key=lambda section: section.name == "models"):
+            table = self._table((section.name,), self.document.get(section.name, {}))
+            if section.name == "models":
+                values["models"] = self._models(section, table, values["drift"])
+            else:
+                start = {key.field: key.kind.parse(key.default) for key in section.keys}
+                taken = self._section(section, (section.name,), table, start)
+                values[section.name] = section.settings(**taken)
+        config = self._resolved(Config(file=file, hash="", **values))
+        for keys, problem in clashes(config):
+            if not self.faulty.intersection(keys):
+                self._fault(next(filter(self._is_given, keys), keys[0]), problem)
+        digest = blake2b(repr(config[2:]).encode(), digest_size=8).hexdigest()
+        return config._replace(hash=digest)
+
+    def compare(self, running: Config, new: Config) -> None:
+        """Notes what a running process cannot change."""
+        for section, key in _restarts(running, new):
+            path: KeyPath = (section.name, key.name)
+            if path not in self.faulty:
+                now = getattr(getattr(running, section.name), key.field)
+                wanted = getattr(getattr(new, section.name), key.field)
+                self._fault(
+                    path,
+                    f"is {key.kind.show(wanted)}, cannot change from {key.kind.show(now)} while "
+                    "running, restart to apply",
+                )
+
+    def _section(
+        self, section: Section | Table, path: KeyPath, table: dict[str, Any], start: dict[str, Any]
+    ) -> dict[str, Any]:
+        """`start` with what the table says over it."""
+        keys = {key.name: key for key in section.keys}
+        taken = dict(start)
+        for name, raw in table.items():
+            at = (*path, name)
+            key = keys.get(name)
+            if key is None:
+                self._unknown_key(section, at, name)
+                continue
+            if isinstance(key.kind, Table):
+                inner = self._section(
+                    key.kind, at, self._table(at, raw), start[key.field]._asdict()
+                )
+                taken[key.field] = key.kind.settings(**inner)
+                continue
+            try:
+                value = key.kind.parse(raw)
+                if isinstance(key.kind, Path) and value:
+                    value = self._path(key.kind, str(value))
+                taken[key.field] = value
+            except RefusedError as refused:
+                self.faulty.add(at)
+                self._fault(at, str(refused), refused.at)
+        return taken
+
+    def _models(
+        self, section: Section, tables: dict[str, Any], drift: DriftSettings
+    ) -> dict[str, Any]:
+        start = {key.field: key.kind.parse(key.default) for key in section.keys}
+        start["drift"] = drift
+        names = {key.name for key in section.keys}
+        general = self._table(("models", "*"), tables.get("*", {}))
+        start = self._section(section, ("models", "*"), general, start)
+        models = {"*": section.settings(**start)}
+        for name in sorted(tables):
+            path: KeyPath = ("models", name)
+            if name == "*":
+                continue
+            if name in names and not isinstance(tables[name], dict):
+                self._fault(path, 'must stand in the table of a model, or in [models."*"] for all')
+                continue
+            if not 1 <= len(name) <= _MAX_MODEL_NAME or any(map(is_control, name)):
+                self._fault(
+                    path,
+                    f"a model's name must have 1 to {_MAX_MODEL_NAME} characters, "
+                    "none of them a control character",
+                )
+                continue
+            table = self._table(path, tables[name])
+            taken = self._section(section, path, table, start)
+            # Of the two ways to a reference a model's own table chooses over that for all.
+            if "profile" in table and "reference" not in table:
+                taken["reference"] = FirstPredictions(0)
+            elif "reference" in table and "profile" not in table:
+                taken["profile"] = ""
+            models[name] = section.settings(**taken)
+        return models
+
+    def _table(self, path: KeyPath, raw: object) -> dict[str, Any]:
+        if isinstance(raw, dict):
+            return raw
+        header = f"[{dotted(path)}]"
+        if isinstance(raw, list) and all(isinstance(item, dict) for item in raw):
+            self._fault(path, f"must be one table, {header}, not [{header}]")
+        else:
+            self._fault(path, f"is {shown(raw)}, must be a table: {header}")
+        return {}
+
+    def _path(self, kind: Path, raw: str) -> str:
+        path = os.path.normpath(os.path.join(self.folder, os.path.expanduser(raw)))
+        if kind.must:
+            try:
+                is_folder = os.path.isdir(path) if os.stat(path) else False
+            except (FileNotFoundError, NotADirectoryError):
+                raise RefusedError(f"there is no {kind.must} {literal(path)}") from None
+            except OSError:
+                return path  # hidden from this user, perhaps not from the one who will read it
+            if is_folder != (kind.must == "folder"):
+                raise RefusedError(f"{literal(path)} is not a {kind.must}")
+        return path
+
+    def _resolved(self, config: Config) -> Config:
+        """With the defaults that follow from other settings."""
+        agent = config.agent
+        state_dir, run_dir = (os.path.normpath(path) for path in (agent.state_dir, agent.run_dir))
+        device = device_name() if agent.device == "auto" else agent.device
+        config = config._replace(
+            agent=agent._replace(device=device, state_dir=state_dir, run_dir=run_dir)
+        )
+        for (section, name), (base, field, below) in _IMPLIED_PATHS.items():
+            settings = getattr(config, section)
+            if not getattr(settings, name):
+                path = os.path.join(getattr(getattr(config, base), field), below)
+                config = config._replace(**{section: settings._replace(**{name: path})})
+        mqtt = config.mqtt
+        if mqtt.tls and not self._is_given(("mqtt", "port")):
+            mqtt = mqtt._replace(port=_TLS_PORT)
+        if not mqtt.client_id:
+            mqtt = mqtt._replace(client_id=f"edgemon-{device}")
+        return config._replace(mqtt=mqtt)
+
+    def _is_given(self, path: KeyPath) -> bool:
+        node: Any = self.document
+        for part in path:
+            if not isinstance(node, dict) or part not in node:
+                return False
+            node = node[part]
+        return True
+
+    def _unknown_section(self, name: str) -> None:
+        if isinstance(self.document[name], dict):
+            guess = nearest(name, BY_NAME)
+            self._fault(
+                (name,), "unknown section" + (f"; did you mean [{guess}]?" if guess else "")
+            )
+            return
+        owners = [f"{s.name}.{key.name}" for s in SECTIONS for key in s.keys if key.name == name]
+        guess = " or ".join(literal(owner) for owner in owners)
+        self._fault(
+            (name,),
+            "unknown key outside any section" + (f"; did you mean {guess}?" if guess else ""),
+        )
+
+    def _unknown_key(self, section: Section | Table, at: KeyPath, name: str) -> None:
+        guess = nearest(name, [key.name for key in section.keys])
+        if not guess:
+            guess = next(
+                (f"{s.name}.{key.name}" for s in SECTIONS for key in s.keys if key.name == name), ""
+            )
+        self._fault(at, "unknown key" + (f'; did you mean "{guess}"?' if guess else ""))
+
+    def _fault(self, path: KeyPath, problem: str, inside: KeyPath = ()) -> None:
+        """inside: where in the key's value; it makes the line exact."""
+        self.faults.append((path, (*path, *inside), problem))
+
+
+def _restarts(old: Config, new: Config) -> list[tuple[Section, Key]]:
+    changed = []
+    for section in SECTIONS:
+        for key in section.keys:
+            if not key.restart:
+                continue
+            before = getattr(getattr(old, section.name), key.field)
+            after = getattr(getattr(new, section.name), key.field)
+            if before != after and not _only_follows(section, key, old, new):
+                changed.append((section, key))
+    return changed
+
+
+def _only_follows(section: Section, key: Key, old: Config, new: Config) -> bool:
+    """Whether the setting moved with the folder that it lies in, which is reported itself."""
+    implied = _IMPLIED_PATHS.get((section.name, key.name))
+    if implied is None:
+        return False
+    base, field, below = implied
+    return all(
+        getattr(getattr(config, section.name), key.field)
+        == os.path.join(getattr(getattr(config, base), field), below)
+        for config in (old, new)
+    )

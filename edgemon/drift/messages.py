@@ -1,0 +1,53 @@
+"""The one line that a person reads first, from an event's data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def started(data: dict[str, Any]) -> str:
+    """A numeric stream began to drift; data: what `DriftDetector.explain` gives."""
+    stream, last = data["stream"], data["values_since_change"]
+    if data["by"] == "missing":
+        return (
+            f"{stream} is missing too often since about {last} predictions; in the reference "
+            f"{data['missing_reference']:.2%} were missing"
+        )
+    if data["by"] == "range":
+        low, high = data["range"]
+        return (
+            f"{stream} leaves its range too often: of the last {data['n']} values "
+            f"{data['below_reference']} lie below {_number(low)}, {data['above_reference']} above "
+            f"{_number(high)}"
+        )
+    where = (
+        f"most at {_number(data['at'])}, where {data['at_quantile']:.1%} of the reference lie at or "
+        "below"
+    )
+    if data["by"] == "esr":
+        return f"{stream} drifted {data['direction']} fast, within about {last} values; {where}"
+    return (
+        f"{stream} drifted {data['direction']}: D = {data['D']:.3f}, at most "
+        f"{data['threshold_D']:.3f} is normal; {where}"
+    )
+
+
+def cleared(data: dict[str, Any], clear_ratio: float) -> str:
+    """It is as before."""
+    return (
+        f"{data['stream']} is as before: D = {data['D']:.3f}, and for a whole window below "
+        f"{clear_ratio:g} of the threshold {data['threshold_D']:.3f}"
+    )
+
+
+def autocorrelated(data: dict[str, Any]) -> str:
+    """A stream's values depend on each other more than its profile shows."""
+    return (
+        f"{data['stream']} depends on its values before, more than its profile shows: sqrt(tau) is "
+        f"{data['sqrt_tau_live']:.2f}, in the profile {data['sqrt_tau_profile']:.2f} (a shuffled file "
+        f"hides it); {data['consequence']}"
+    )
+
+
+def _number(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.6g}"

@@ -1,0 +1,1 @@
+"""The socket side: bytes from applications become records. docs/protocol.md is for those who write clients."""

@@ -1,0 +1,130 @@
+"""Protocol version 1, sans-IO: bytes of one connection in, records out.
+
+A connection's first byte tells its encoding: `{` begins JSON lines, anything else is a stream of msgpack objects.
+Bytes that are no frame end the connection (ProtocolError). A whole frame that is no valid event costs only itself:
+it is counted under its reason and the first one of a connection is reported back. The decoder is csrc/em_event.h.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import msgpack
+
+from edgemon._core.decode import BadEventError, BadFrameError, Decoder, Stream
+from edgemon._core.intake import StreamTable
+from edgemon.errors import ProtocolError
+from edgemon.metrics import Counters
+from edgemon.records import AckRequest, Label, Metric, Prediction
+
+Record = Prediction | Label | Metric | AckRequest
+# A prediction that a StreamTable has taken, beside the owner of its model: for who captures it.
+Shown = tuple[Any, Prediction]
+
+DROPPED = "edgemon_ingest_dropped_events_total"
+DROPPED_VALUES = "edgemon_ingest_dropped_values_total"
+
+
+class Limits(NamedTuple):
+    """What one frame may be. Beyond a limit: bytes end the connection, content drops the event.
+
+    max_frame_bytes: 16 to 2^28.  max_string_bytes: at least 16.  max_features: 1 to 65535.
+    max_nesting: lists and maps inside one another, the event itself is the first; 1 to 64.
+    """
+
+    max_frame_bytes: int = 64 * 1024
+    max_string_bytes: int = 4 * 1024
+    max_features: int = 256
+    max_nesting: int = 64
+
+
+def decoder(limits: Limits) -> Decoder:
+    """What connections of one thread can share: it holds the scratch of one event, about 90 KB."""
+    return Decoder(
+        (Prediction, Label, Metric, AckRequest),
+        frame_bytes=limits.max_frame_bytes,
+        string_bytes=limits.max_string_bytes,
+        features=limits.max_features,
+        nesting=limits.max_nesting,
+    )
+
+
+class Connection:
+    """The protocol state of one connection. shared: what `decoder(limits)` made, for many connections.
+
+    >>> connection = Connection(Limits(), Counters())
+    >>> list(connection.feed(b'{"model":"fraud","output":0.9}\\n'))[0].model
+    'fraud'
+    """
+
+    __slots__ = ("_counters", "_stream", "complaint", "events")
+
+    def __init__(self, limits: Limits, counters: Counters, shared: Decoder | None = None) -> None:
+        self._counters = counters
+        self._stream = Stream(shared or decoder(limits))
+        self.events = 0
+        self.complaint: str | None = None
+
+    @property
+    def encoding(self) -> str:
+        """ "json" or "msgpack"; "" before the first byte."""
+        return self._stream.encoding
+
+    def feed(self, data: bytes) -> Iterator[Record]:
+        """Yield the records that `data` completes. Raises ProtocolError where the bytes are no frame."""
+        self._stream.feed(data)
+        return self._records(self._stream.next, ended=False)
+
+    def end(self) -> Iterator[Record]:
+        """The peer has written its last: a last line needs no end of line. ProtocolError for half a frame."""
+        return self._records(self._stream.next, ended=True)
+
+    def feed_into(self, table: StreamTable | None, data: bytes) -> Iterator[Record | Shown]:
+        """As `feed`, or `end` when there are no data; but what the table takes goes into it, in its order, and is
+        not yielded, or as Shown. What is yielded must be worked off before the next is asked for."""
+        self._stream.feed(data)
+        if table is None:
+            yield from self._records(self._stream.next, ended=not data)
+            return
+        before = table.predictions
+        try:
+            yield from self._records(partial(table.next, self._stream), ended=not data)
+        finally:
+            self.events += table.predictions - before
+
+    def _records(self, following: Callable[[bool], Any], *, ended: bool) -> Iterator[Any]:
+        stream, lost = self._stream, self._stream.wrong_types
+        while True:
+            try:
+                record = following(ended)
+            except BadEventError as error:
+                self._refuse(*error.args)
+                continue
+            except BadFrameError as error:
+                raise ProtocolError(*error.args) from None
+            finally:
+                if stream.wrong_types > lost:
+                    self._counters.add(
+                        DROPPED_VALUES, stream.wrong_types - lost, reason="wrong_type"
+                    )
+                    lost = stream.wrong_types
+            if record is None:
+                return
+            if isinstance(record, Prediction | Label | Metric):
+                self.events += 1
+            yield record
+
+    def _refuse(self, reason: str, message: str, at_byte: int) -> None:
+        self._counters.add(DROPPED, reason=reason)
+        if self.complaint is None:
+            self.complaint = f"{message} (frame at byte {at_byte}); later faults are only counted"
+
+    def encode(self, reply: dict[str, object]) -> bytes:
+        """A reply in the connection's own encoding."""
+        if self.encoding == "msgpack":
+            packed: bytes = msgpack.packb(reply)
+            return packed
+        return json.dumps(reply).encode() + b"\n"

@@ -1,0 +1,570 @@
+"""The Unix sockets that applications write to: accept, read, answer. Records go to one callback.
+
+Fairness: each turn of the loop reads every client that has written once, and of all together at most TURN_BYTES.
+Coalescing: while small writes follow one another closely, clients are looked at once in `coalesce_s` and not for
+each write. Back-pressure: `pause()` stops reading, and the kernel's socket buffers make writers wait. A client that
+breaks the protocol loses its own connection, with one line that says why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import select
+import socket
+import struct
+import termios
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
+
+from edgemon import log
+from edgemon._core.intake import StreamTable
+from edgemon.control import identity, listen
+from edgemon.errors import ProtocolError, StorageError
+from edgemon.flow.bucket import TokenBucket
+from edgemon.flow.limit import TellLimit
+from edgemon.ingest.activation import NOTHING, Inherited
+from edgemon.ingest.datagrams import Datagrams
+from edgemon.ingest.protocol import DROPPED, Connection, Limits, Record, Shown, decoder
+from edgemon.metrics import Counters
+
+READ_BYTES = 64 * 1024
+# What one turn of the loop reads of all clients together, save that each may read _LEAST_BYTES.
+TURN_BYTES = 256 * 1024
+_LEAST_BYTES = 4 * 1024
+_ACCEPTED_A_TURN = 16
+_MAX_REPLY_BYTES = 64 * 1024
+# Descriptors or memory ran out; how long to wait before the next connection is tried.
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_ACCEPT_AGAIN_S = 1.0
+_TOLD_A_MINUTE = (
+    30  # lines of one kind in the log: a client may break the protocol as often as it likes
+)
+_REFUSED = "edgemon_ingest_refused_connections_total"
+_CLOSED = "edgemon_ingest_closed_connections_total"
+_CREDENTIALS = struct.Struct("3i")
+
+
+class Loop(Protocol):
+    """What the server needs of the agent's loop."""
+
+    def add_reader(self, fd: int, callback: Callable[[], None]) -> None: ...
+    def set_writer(self, fd: int, callback: Callable[[], None] | None) -> None: ...
+    def remove(self, fd: int) -> None: ...
+    def call_at(self, when_s: float, callback: Callable[[], None]) -> object: ...
+    def now(self) -> float: ...
+
+
+class ServerSettings(NamedTuple):
+    path: str
+    mode: int
+    group: str
+    allow_uids: tuple[int, ...]
+    max_clients: int
+    max_rate: float
+    limits: Limits
+    coalesce_s: float = 0.0
+    dgram: str = ""
+
+
+class Client:
+    """One connected application. peer: its (pid, uid) when it connected."""
+
+    __slots__ = (
+        "_out",
+        "_server",
+        "bucket",
+        "connection",
+        "ended",
+        "fd",
+        "heard_s",
+        "peer",
+        "received_bytes",
+        "resting",
+        "sock",
+        "waiting_acks",
+    )
+
+    def __init__(self, server: Server, sock: socket.socket, peer: tuple[int, int]) -> None:
+        self._server = server
+        self._out = bytearray()
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.peer = peer
+        self.connection = server.new_connection()
+        self.received_bytes = 0
+        self.waiting_acks = 0  # for the disk, counted by whoever answers them
+        self.heard_s = server.loop.now()
+        self.resting = False  # not read: above its rate, or its answers are not
+        self.ended = False  # it has written its last, and waits for answers
+        self.bucket = server.new_bucket()
+
+    def reply(self, message: dict[str, object]) -> None:
+        """Answer in the client's encoding, soon: the answers of one turn leave in one write."""
+        if self.fd < 0:
+            self._server.counters.add("edgemon_ingest_lost_replies_total")
+            return
+        self._out += self.connection.encode(message)
+        self._server.flush_soon(self)
+
+    def flush(self) -> None:
+        """Send what the kernel takes. Who does not read is not read, and is closed where 64 KiB of answers wait."""
+        if self.fd < 0:
+            return
+        try:
+            sent = self.sock.send(self._out, socket.MSG_NOSIGNAL) if self._out else 0
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._server.close_client(self, reason="gone")
+            return
+        del self._out[:sent]
+        if len(self._out) > _MAX_REPLY_BYTES:
+            self._server.close_client(self, reason="replies_not_read")
+            return
+        if self.ended and not self.awaits:
+            self._server.close_client(self, reason="gone")
+            return
+        self._server.loop.set_writer(self.fd, self.flush if self._out else None)
+        self._server.mind(self)
+
+    @property
+    def owes(self) -> bool:
+        """Whether answers wait for it to read."""
+        return bool(self._out)
+
+    @property
+    def awaits(self) -> bool:
+        """Whether it has answers to get, written or still to come."""
+        return bool(self._out) or self.waiting_acks > 0
+
+    def close(self) -> None:
+        """Let go of the socket and of every buffer: a token may keep the client itself until its disk answers."""
+        self.sock.close()
+        self.fd = -1
+        self._out = bytearray()
+        self.connection = self._server.new_connection()
+
+
+class Server:
+    """Listens on the ingest socket.
+
+    on_records(client, records): called with each read, to work off what it holds; acks are among it.
+    table: takes the predictions that need nobody to look at them (Connection.feed_into); None: all are records.
+    inherited: sockets that listen already, and whose files are not ours.  on_datagrams: gets what comes in datagrams,
+    which ask for no acks; needed where there is a socket for them.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        loop: Loop,
+        counters: Counters,
+        on_records: Callable[[Client, Iterator[Record | Shown]], None],
+        table: StreamTable | None = None,
+        inherited: Inherited = NOTHING,
+        on_datagrams: Callable[[Iterator[Record]], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.loop = loop
+        self.counters = counters
+        self.clients: dict[int, Client] = {}
+        self.datagrams: Datagrams | None = None
+        self._decoder = decoder(settings.limits)
+        self._table = table
+        self._on_records = on_records
+        self._on_datagrams = on_datagrams
+        self._inherited = inherited
+        self._listener: socket.socket | None = None
+        self._file: tuple[int, int] | None = None
+        # One descriptor stands for all clients in the loop, so that they can be left alone together.
+        self._ready = select.epoll()
+        self._served_s = 0.0
+        self._held = False  # the loop does not watch it: a timer will
+        self._paused = False
+        self._draining = False
+        self._unsent: set[Client] = set()
+        self._indebted: set[Client] = set()
+        self._told = TellLimit(_TOLD_A_MINUTE, 60.0)
+
+    # -- life
+
+    def start(self) -> None:
+        """Bind the sockets, all or none. A stale file is replaced; one that a live process answers on is not."""
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
+        settings = self.settings
+        listener = self._inherited.stream
+        if listener is None:
+            listener = self._bind(settings.path, socket.SOCK_STREAM)
+            self._file = identity(settings.path)
+        self._listener = listener
+        self.loop.add_reader(listener.fileno(), self._accept)
+        self.loop.add_reader(self._ready.fileno(), self._serve)
+        datagrams = self._inherited.dgram
+        path = "" if datagrams is not None else settings.dgram
+        if path:
+            datagrams = self._bind(path, socket.SOCK_DGRAM)
+        if datagrams is not None:
+            assert self._on_datagrams is not None, "datagrams, and nobody to take them"
+            self.datagrams = Datagrams(
+                datagrams, path, self.loop, self.counters, self._on_datagrams
+            )
+            self.datagrams.reconfigure(settings.limits, self.new_bucket(), settings.allow_uids)
+            self.datagrams.resume()
+
+    def _bind(self, path: str, kind: socket.SocketKind) -> socket.socket:
+        settings = self.settings
+        sock = listen(path, settings.mode, min(settings.max_clients, 128), kind)
+        if settings.group:
+            try:
+                os.chown(path, -1, _group_id(settings.group))
+            except (OSError, StorageError) as error:
+                sock.close()
+                os.unlink(path)
+                if isinstance(error, StorageError):
+                    raise
+                problem = f"cannot give {path} to group {settings.group}"
+                raise StorageError(f"{problem}: {error.strerror}") from None
+        return sock
+
+    def drain(self, *, room: bool = True) -> None:
+        """Stop listening, and take in all that clients have written until now: also those in the queue of the
+        listener, unless it outlives us. What is written from now on is not read. Answers are still sent.
+
+        room: False where there is none for what clients have written: then they keep it, and are closed.
+        """
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            self.loop.remove(listener.fileno())
+            if self._inherited.stream is None:
+                while room and self._take_in(listener):
+                    pass
+                if self._file == identity(self.settings.path):
+                    os.unlink(self.settings.path)
+            listener.close()
+        self._draining = True
+        self.loop.remove(self._ready.fileno())
+        if self.datagrams is not None:
+            self.datagrams.stop(read=room)
+        if not room:
+            for client in list(self.clients.values()):
+                self.close_client(client, reason="spool_full")
+        written = [(client, _pending_bytes(client.sock)) for client in self.clients.values()]
+        for client, pending in written:
+            # Also one byte more than there was: the end of a client that has gone.
+            while client.fd >= 0 and pending >= 0:
+                got = self._read(client, READ_BYTES)
+                if not got:
+                    break
+                pending -= got
+        self._flush()
+
+    def stop(self) -> None:
+        """Drain, if that was not done, and close what is left."""
+        if not self._draining:
+            self.drain()
+        self._flush()
+        for client in list(self.clients.values()):
+            self.close_client(client, reason="agent_stopped")
+        self._ready.close()
+
+    def forget(self) -> None:
+        """In a child that was forked: close what it inherited. The file and the connections are the parent's."""
+        if self._listener is not None:
+            self._listener.close()
+        if self.datagrams is not None:
+            self.datagrams.forget()
+        for client in self.clients.values():
+            client.sock.close()
+
+    def reconfigure(self, settings: ServerSettings) -> None:
+        """New limits hold for new connections; rate and coalescing hold at once."""
+        was, self.settings = self.settings, settings
+        if settings.limits != was.limits:
+            self._decoder = decoder(settings.limits)
+        if settings.max_rate != was.max_rate:
+            for client in self.clients.values():
+                client.bucket = self.new_bucket()
+        if self.datagrams is not None:
+            self.datagrams.reconfigure(settings.limits, self.new_bucket(), settings.allow_uids)
+
+    def new_connection(self) -> Connection:
+        """With the limits of now."""
+        return Connection(self.settings.limits, self.counters, self._decoder)
+
+    def new_bucket(self) -> TokenBucket | None:
+        """One second's worth of events, at the configured rate."""
+        rate = self.settings.max_rate
+        return TokenBucket(rate, self.loop.now()) if rate > 0 else None
+
+    # -- back-pressure
+
+    def pause(self) -> None:
+        """Read from nobody until `resume`: the kernel makes the writers wait."""
+        if not self._paused:
+            self._paused = True
+            self.counters.add("edgemon_ingest_pauses_total")
+            self.loop.remove(self._ready.fileno())
+            if self.datagrams is not None:
+                self.datagrams.pause()
+
+    def resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._watch()
+            if self.datagrams is not None and not self._draining:
+                self.datagrams.resume()
+
+    def _watch(self) -> None:
+        if not self._paused and not self._draining:
+            self.loop.add_reader(self._ready.fileno(), self._serve)
+
+    def mind(self, client: Client) -> None:
+        """Let a client rest that is above its rate or does not read; or read it again."""
+        if client.fd < 0 or client.ended:
+            return
+        debt_s = client.bucket.wait_s(self.loop.now()) if client.bucket is not None else 0.0
+        rest = client.owes or debt_s > 0
+        if rest != client.resting:
+            client.resting = rest
+            if rest:
+                self._ready.unregister(client.fd)
+                reason = "rate" if debt_s > 0 else "replies_not_read"
+                self.counters.add("edgemon_ingest_rests_total", reason=reason)
+            else:
+                self._ready.register(client.fd, select.EPOLLIN)
+        if debt_s > 0 and client not in self._indebted:
+            if not self._indebted:
+                self._look_after(debt_s)
+            self._indebted.add(client)
+
+    def _look_after(self, debt_s: float) -> None:
+        """One timer for all that are in debt, however many come and go."""
+        self.loop.call_at(self.loop.now() + min(max(debt_s, 0.005), 0.1), self._end_debts)
+
+    def _end_debts(self) -> None:
+        indebted, self._indebted = self._indebted, set()
+        for client in indebted:
+            self.mind(client)
+
+    # -- turns
+
+    def _serve(self) -> None:
+        """Read every client that has written, once."""
+        held, self._held = self._held, False
+        if self._paused or self._draining:
+            return
+        ready = self._ready.poll(0, max(1, len(self.clients)))
+        share = min(READ_BYTES, max(_LEAST_BYTES, TURN_BYTES // max(1, len(ready))))
+        small = bool(ready)
+        for fd, _ in ready:
+            client = self.clients.get(fd)
+            if client is None or self._paused:
+                continue
+            answered = client.owes
+            got = self._read(client, share)
+            # Who sent more than was read, or waits for an answer and then goes on, is not made to wait.
+            small = small and 0 < got < share and client.owes == answered
+        self._flush()
+        now_s, coalesce_s = self.loop.now(), self.settings.coalesce_s
+        closely = held or now_s - self._served_s < coalesce_s
+        if ready:
+            self._served_s = now_s
+        if small and closely and coalesce_s > 0:
+            self._held = True
+            self.loop.remove(self._ready.fileno())
+            self.loop.call_at(now_s + coalesce_s, self._serve)
+            self.counters.add("edgemon_ingest_coalesced_turns_total")
+        else:
+            self._watch()
+
+    def _read(self, client: Client, limit: int) -> int:
+        """One bounded read; how many bytes it gave."""
+        try:
+            data = client.sock.recv(limit)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            data = b""
+        self.counters.add("edgemon_ingest_received_bytes_total", len(data))
+        client.received_bytes += len(data)
+        client.heard_s = self.loop.now()
+        connection, events = client.connection, client.connection.events
+        failure: ProtocolError | None = None
+
+        def records() -> Iterator[Record | Shown]:
+            nonlocal failure
+            silent = connection.complaint is None
+            try:
+                for record in connection.feed_into(self._table, data):
+                    if silent and connection.complaint is not None:
+                        silent = False
+                        self._complain(client, connection.complaint)
+                    yield record
+            except ProtocolError as error:
+                failure = error
+            if silent and connection.complaint is not None:
+                self._complain(client, connection.complaint)
+
+        self._on_records(client, records())
+        if failure is not None:
+            self._refuse(client, failure)
+        elif not data:
+            self._end(client)
+        elif client.fd >= 0 and client.bucket is not None and not self._draining:
+            client.bucket.take(connection.events - events, self.loop.now())
+            self.mind(client)
+        return len(data)
+
+    def _end(self, client: Client) -> None:
+        """It writes no more. Who has closed one half only, as `nc -N` does, still gets its answers."""
+        if not client.awaits or _is_gone(client.sock):
+            self.close_client(client, reason="gone")
+        elif client.fd >= 0 and not client.ended:
+            client.ended = True
+            if not client.resting:
+                client.resting = True
+                self._ready.unregister(client.fd)
+
+    def _complain(self, client: Client, complaint: str) -> None:
+        """Tell of the first bad event of a connection, before the acks that come after it."""
+        self.tell(f"event refused: {complaint}", client.peer)
+        client.reply({"error": complaint})
+
+    # -- answers
+
+    def flush_soon(self, client: Client) -> None:
+        """Send its answers at the end of this turn."""
+        if not self._unsent:
+            self.loop.call_at(self.loop.now(), self._flush)
+        self._unsent.add(client)
+
+    def _flush(self) -> None:
+        while self._unsent:
+            self._unsent.pop().flush()
+
+    # -- connections
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTED_A_TURN):
+            if self._listener is None or not self._take_in(self._listener):
+                return
+
+    def _take_in(self, listener: socket.socket) -> bool:
+        """Accept one connection; False when there is none."""
+        try:
+            sock, _ = listener.accept()
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self.counters.add(_REFUSED, reason="accept_failed")
+            if error.errno in _EXHAUSTED and self._listener is not None:
+                # The listener stays readable, and to ask again at once would spin.
+                self.loop.remove(listener.fileno())
+                self.loop.call_at(self.loop.now() + _ACCEPT_AGAIN_S, self._listen_again)
+            return False
+        pid, uid, _gid = _CREDENTIALS.unpack(
+            sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        )
+        refusal = ""
+        if self.settings.allow_uids and uid not in self.settings.allow_uids:
+            refusal = f"uid {uid} may not connect (ingest.allow_uids)"
+            self.counters.add(_REFUSED, reason="uid")
+        elif len(self.clients) >= self.settings.max_clients and not self._make_room(pid):
+            refusal = f"too many clients: {self.settings.max_clients} (ingest.max_clients)"
+            self.counters.add(_REFUSED, reason="too_many_clients")
+        if refusal:
+            with sock, contextlib.suppress(OSError):
+                sock.setblocking(False)
+                sock.send(b'{"error":"' + refusal.encode() + b'"}\n')
+            return True
+        sock.setblocking(False)
+        client = Client(self, sock, (pid, uid))
+        self.clients[client.fd] = client
+        self.counters.add("edgemon_ingest_connections_total")
+        self._ready.register(client.fd, select.EPOLLIN)
+        return True
+
+    def _make_room(self, pid: int) -> bool:
+        """Close connections whose clients have gone; else the longest silent one of the process that has most of
+        them, for one that has fewer. False where that would only turn the injustice round.
+        """
+        if not self._paused:
+            for fd, events in self._ready.poll(0, len(self.clients)):
+                if events & select.EPOLLHUP and (gone := self.clients.get(fd)) is not None:
+                    while self._read(gone, READ_BYTES):  # what it wrote before
+                        pass
+            if len(self.clients) < self.settings.max_clients:
+                return True
+        held: dict[int, list[Client]] = {}
+        for client in self.clients.values():
+            held.setdefault(client.peer[0], []).append(client)
+        most = max(held.values(), key=len)
+        if len(most) <= len(held.get(pid, ())) + 1:
+            return False
+        silent = min(most, key=lambda client: client.heard_s)
+        if not self._paused:
+            self._read(silent, READ_BYTES)  # what it wrote a moment ago
+        self.close_client(silent, reason="made_room")
+        return True
+
+    def _listen_again(self) -> None:
+        if self._listener is not None:
+            self.loop.add_reader(self._listener.fileno(), self._accept)
+
+    def close_client(self, client: Client, *, reason: str) -> None:
+        """Close one connection and count why."""
+        if client.fd >= 0:
+            self.counters.add(_CLOSED, reason=reason)
+            self.loop.remove(client.fd)
+            if not client.resting:
+                self._ready.unregister(client.fd)
+            del self.clients[client.fd]
+            self._indebted.discard(client)
+            client.close()
+
+    def _refuse(self, client: Client, failure: ProtocolError) -> None:
+        self.counters.add(DROPPED, reason=failure.reason)
+        self.tell(f"connection closed: {failure}", client.peer)
+        client.reply({"error": str(failure)})
+        client.flush()
+        self.close_client(client, reason=failure.reason)
+
+    def tell(self, message: str, peer: tuple[int, int]) -> None:
+        """A warning, unless there were too many of its kind."""
+        kind, _, _ = message.partition(":")
+        if self._told.allow(kind, self.loop.now()):
+            log.warning(message, pid=peer[0], uid=peer[1])
+        else:
+            self.counters.add("edgemon_ingest_untold_faults_total")
+
+
+def _is_gone(sock: socket.socket) -> bool:
+    """Whether the other end has closed both halves: nobody reads an answer any more."""
+    poll = select.poll()
+    poll.register(sock, 0)
+    return bool(poll.poll(0))
+
+
+def _pending_bytes(sock: socket.socket) -> int:
+    """What waits in the kernel for this end to read."""
+    waiting = bytearray(4)
+    fcntl.ioctl(sock.fileno(), termios.FIONREAD, waiting)
+    return int.from_bytes(waiting, "little")
+
+
+def _group_id(name: str) -> int:
+    import grp
+
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise StorageError(f"ingest.group: no group {name!r} on this machine") from None

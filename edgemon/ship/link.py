@@ -1,0 +1,174 @@
+"""One MQTT connection: paho's client over a socket that we made, and what is under way on it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edgemon.ship.cloudevents import CONTENT_TYPE
+from edgemon.ship.metered import MAX_INCOMING_BYTES, MeteredSocket
+from edgemon.ship.sink import NEVER, Key, Parcel
+
+# The slowest link that counts as alive: what is in flight gets this much more time.
+_SLOWEST_BYTES_PER_S = 1024
+# Fixed header, topic length, packet identifier, property length: never more than this.
+_HEADER_ALLOWANCE_BYTES = 16
+_PING_BYTES = 2
+
+
+class Client(paho.Client):
+    """paho's client, which would otherwise block in connect() and in the TLS handshake."""
+
+    connection: MeteredSocket
+
+    def _create_socket(self) -> MeteredSocket:
+        return self.connection
+
+    def _handle_publish(self) -> MQTTErrorCode:
+        # paho would keep each such message until its second half comes, without a bound.
+        if self._in_packet["command"] & 0x06 == 0x04:
+            raise ValueError("a message of QoS 2, for which nobody asked")
+        return super()._handle_publish()
+
+
+class Delivery:
+    """A batch under way. missing: acknowledgements that have not come, of it and of its events."""
+
+    __slots__ = ("key", "missing", "refused")
+
+    def __init__(self, key: Key, missing: int) -> None:
+        self.key = key
+        self.missing = missing
+        self.refused = False
+
+
+class Sent:
+    """A message without its PUBACK. delivery: None for a state message."""
+
+    __slots__ = ("delivery", "size", "topic")
+
+    def __init__(self, delivery: Delivery | None, size: int, topic: str) -> None:
+        self.delivery = delivery
+        self.size = size
+        self.topic = topic
+
+
+class Link:
+    """All that belongs to one connection and ends with it.
+
+    window: messages without PUBACK, at most.  keepalive_s: what we asked for.
+    """
+
+    def __init__(self, client: Client, birth: int, window: int, keepalive_s: float) -> None:
+        self.client = client
+        self.birth = birth
+        self.window = window
+        self.max_packet_bytes = NEVER
+        self.connected = False
+        self.refusal = ""  # why CONNACK said no
+        self.next_tick = NEVER
+        self.sent: dict[int, Sent] = {}  # by packet identifier
+        self.events: deque[tuple[Delivery, bytes]] = deque()  # at most those of one batch
+        self.offline_mid = 0  # the state message that ends a clean stop
+        # What paho reported while it held its locks, to be acted on once it has let go of them.
+        self.happenings: deque[Callable[[float], None]] = deque()
+        self._keepalive_s = keepalive_s
+        self._moved_at = 0.0
+        self._moved_bytes = 0
+
+    @property
+    def keepalive_s(self) -> float:
+        """With MQTT 5 the broker may have set another one than ours."""
+        return float(self.client.keepalive or self._keepalive_s)
+
+    @property
+    def full(self) -> bool:
+        return len(self.sent) >= self.window
+
+    def publish(
+        self,
+        delivery: Delivery | None,
+        topic: str,
+        payload: bytes,
+        properties: Properties | None,
+        now: float,
+        *,
+        retain: bool = False,
+    ) -> int:
+        """Hand a message to paho, QoS 1. Its packet identifier."""
+        if not self.sent:
+            self._moved_at = now
+        info = self.client.publish(topic, payload, qos=1, retain=retain, properties=properties)
+        self.sent[info.mid] = Sent(delivery, len(payload), topic)
+        return info.mid
+
+    def exchange(self, now: float) -> None:
+        """Read and write what can be read and written without waiting."""
+        # Read first: a broker that hangs up says why, and a write would fail before we knew.
+        self.client.loop_read()
+        while self.client.socket() is not None and self.client.connection.pending():
+            self.client.loop_read()
+        if self.client.want_write():
+            self.client.loop_write()
+        grown = self.client.connection.sent_bytes - self._moved_bytes
+        self._moved_bytes += grown
+        if grown > _PING_BYTES:
+            self._moved_at = now
+
+    def acknowledged(self, mid: int, now: float) -> Sent | None:
+        """A PUBACK came. None when nothing of that number is under way."""
+        self._moved_at = now
+        return self.sent.pop(mid, None)
+
+    def still_for_s(self, now: float) -> float:
+        """Seconds without a byte going out, pings aside, or an acknowledgement coming in."""
+        return now - self._moved_at
+
+    def ack_deadline(self) -> float:
+        """When a broker that has acknowledged nothing and taken nothing counts as gone."""
+        if not self.sent:
+            return NEVER
+        in_flight_bytes = sum(sent.size for sent in self.sent.values())
+        return self._moved_at + self.keepalive_s + in_flight_bytes / _SLOWEST_BYTES_PER_S
+
+
+def connect_properties() -> Properties:
+    """What we take (MQTT 5)."""
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.MaximumPacketSize = MAX_INCOMING_BYTES
+    return properties
+
+
+def batch_properties(parcel: Parcel, *, historical: bool) -> Properties:
+    """What a receiver can know of a batch without opening it (MQTT 5)."""
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.UserProperty = [
+        ("schema", "edgemon/1"),
+        ("codec", "msgpack+zstd"),
+        ("kind", parcel.kind),
+        ("seq", str(parcel.seq)),
+        ("stream", parcel.stream),
+    ]
+    if historical:
+        properties.UserProperty = ("historical", "1")  # paho appends
+    return properties
+
+
+def event_properties() -> Properties:
+    """MQTT 5."""
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.ContentType = CONTENT_TYPE
+    return properties
+
+
+def packet_bytes(topic: str, payload: bytes, properties: Properties | None) -> int:
+    """Length of a PUBLISH packet, at most."""
+    packed = 0
+    if properties is not None:
+        packed = len(properties.pack())  # type: ignore[no-untyped-call]
+    return _HEADER_ALLOWANCE_BYTES + len(topic.encode()) + packed + len(payload)

@@ -1,0 +1,294 @@
+"""The shipper process: one thread and one poll around Shipper; signals, control socket, reloads.
+
+    SIGTERM, SIGINT  while connected, ship what is there for up to ship.drain_timeout; say goodbye
+    SIGHUP           read the configuration again; applied as a whole, or refused with the reason
+    ship.sock        {"cmd":"nudge"}: there are new batches;  {"cmd":"status"}: see below
+
+A status is {"sink", "connected", "last_error", "last_error_ago_s", "failures", "next_attempt_s",
+"inflight", "retrying", "confirm", "mode", "limits", "shipped": {kind: {"batches", "bytes"}},
+"acked": {kind: seq}, "counters", "pid", "version", "uptime_s", "config_hash", "reload_error"}: seconds,
+and null for what is not.
+
+What the agent does not know yet, batches that were quarantined, is told to it every TELL_S.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import selectors
+import signal
+import time
+from collections.abc import Callable
+
+from edgemon import config as configuration
+from edgemon import log, service
+from edgemon.config import Config
+from edgemon.control import (
+    AGENT_SOCKET,
+    SHIP_SOCKET,
+    ControlServer,
+    Message,
+    make_run_dir,
+    nudge,
+    parent_fd,
+    request,
+)
+from edgemon.errors import ConfigError, UnreachableError, UsageError
+from edgemon.metrics import Counters
+from edgemon.ship import sink as sinks
+from edgemon.ship.limits import Limits
+from edgemon.ship.refused import Refused
+from edgemon.ship.shipper import Shipper
+from edgemon.ship.sink import Sink, SinkContext
+from edgemon.ship.source import SpoolSource
+from edgemon.spool.fs import FileSystem, OsFileSystem, join
+from edgemon.version import VERSION
+
+TELL_S = 30.0
+_TELL_TIMEOUT_S = 1.0  # the one thing that holds the loop, and only while an agent hangs
+_MAX_WAIT_S = 3600.0
+
+
+class ShipProcess:
+    """Runs until a signal or, with `once`, until the spool is empty. Main thread only.
+
+    Raises ConfigError when the sink's own settings cannot work.
+    """
+
+    def __init__(self, config: Config, *, once: bool = False) -> None:
+        if once and config.ship.sink == "none":
+            raise UsageError('there is nothing to ship to: ship.sink = "none"')
+        self._config = config
+        self._once = once
+        self._fs: FileSystem = OsFileSystem()
+        self._counters = Counters()
+        agent_socket = join(config.agent.run_dir, AGENT_SOCKET)
+        self._source = SpoolSource(
+            self._fs,
+            config.spool.dir,
+            config.spool.quarantine_size_bytes,
+            on_stored=lambda: nudge(agent_socket),
+            note=lambda parcel, reason: self._refused.note(parcel, reason),
+        )
+        self._refused = Refused(
+            self._fs,
+            config.agent.state_dir,
+            lambda note: request(
+                agent_socket, {"cmd": "quarantined", **note._asdict()}, _TELL_TIMEOUT_S
+            ),
+        )
+        self._next_tell = 0.0
+        self._alive_every_s = service.watchdog_interval_s()
+        self._next_alive = 0.0 if self._alive_every_s else math.inf
+        self._limits = Limits(config.ship, self._fs, config.agent.state_dir, self._counters)
+        self._shipper = Shipper(
+            self._source, config.ship, self._counters, time.monotonic, limits=self._limits
+        )
+        self._sink = self._make_sink(config)
+        self._next: tuple[Config, Sink] | None = None  # takes over once the old sink is down
+        self._last_call_s: float | None = None  # monotonic; set by the first SIGTERM
+        self._ending = False
+        self._reload_error = ""
+        self._started_at = time.monotonic()
+
+    def run(self) -> None:
+        """Ship. With `once`: UnreachableError when not all could be shipped."""
+        if self._once and self._shipper.outbox.nothing_to_send():
+            return
+        make_run_dir(self._config.agent.run_dir)
+        control = ControlServer(
+            join(self._config.agent.run_dir, SHIP_SOCKET),
+            {"nudge": self._nudge, "status": self._status},
+        )
+        signals = _Signals((signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+        own = {
+            control.fileno(): control.on_readable,
+            signals.fileno(): lambda: self._on_signals(signals.take()),
+        }
+        if (parent := parent_fd()) is not None:
+            own[parent] = self._last_call  # the supervisor is gone
+        try:
+            self._shipper.use(self._sink, self._config.ship)
+            service.tell(service.READY)
+            while not (self._ending and self._shipper.stopped):
+                self._turn(own)
+        finally:
+            service.tell(service.STOPPING)
+            self._sink.close()
+            self._shipper.outbox.store()
+            self._limits.close()
+            self._refused.hand_over()
+            signals.close()
+            control.close()
+        if self._once and self._shipper.failures:
+            raise UnreachableError(f"not all was shipped: {self._shipper.last_error}")
+        if self._once and self._limits.events_only and not self._shipper.outbox.nothing_to_send():
+            raise UnreachableError("not all was shipped: ship.monthly_limit")
+        if self._once and self._shipper.outbox.unconfirmed_resends:
+            raise UnreachableError(
+                "no receiver confirmed all that was shipped within ship.confirm_timeout; "
+                "is `edgemon receive --confirm` running?"
+            )
+
+    # -- the loop
+
+    def _turn(self, own: dict[int, Callable[[], None]]) -> None:
+        self._shipper.step()
+        self._tell_agent()
+        self._tell_the_manager()
+        self._steer()
+        if self._ending and self._shipper.stopped:
+            return  # step() brought it about: nothing is left to wait for
+        # Made anew each time: a sink closes descriptors as it likes, and their numbers come again.
+        poll = select.poll()
+        for fd in own:
+            poll.register(fd, select.POLLIN)
+        for fd, events in self._sink.watch().items():
+            reading = select.POLLIN if events & selectors.EVENT_READ else 0
+            poll.register(fd, reading | (select.POLLOUT if events & selectors.EVENT_WRITE else 0))
+        until = min(
+            self._shipper.deadline(),
+            self._last_call_s or math.inf,
+            self._next_tell if self._refused.waiting else math.inf,
+            self._next_alive,
+        )
+        wait_s = min(_MAX_WAIT_S, max(0.0, until - time.monotonic()))
+        for fd, _ in poll.poll(math.ceil(wait_s * 1000)):
+            if fd in own:
+                own[fd]()
+            else:
+                self._sink.handle(fd, time.monotonic())
+
+    def _tell_agent(self) -> None:
+        now = time.monotonic()
+        if self._refused.waiting and now >= self._next_tell:
+            self._next_tell = now + TELL_S
+            self._refused.hand_over()
+
+    def _tell_the_manager(self) -> None:
+        """That the loop turns, to systemd's watchdog."""
+        now = time.monotonic()
+        if now >= self._next_alive:
+            self._next_alive = now + self._alive_every_s
+            service.tell(service.ALIVE)
+
+    def _steer(self) -> None:
+        """Begin and end what concerns the process as a whole."""
+        shipper = self._shipper
+        if self._once and (shipper.idle or shipper.failures or shipper.outbox.unconfirmed_resends):
+            self._end()
+        if self._once and shipper.blocked_by_month:
+            self._end()
+        if self._last_call_s is not None and not self._ending:
+            over = time.monotonic() >= self._last_call_s
+            if over or shipper.settled or not shipper.up:
+                self._end()
+        if shipper.stopped and self._next is not None and not self._ending:
+            self._config, self._sink = self._next
+            self._next = None
+            shipper.use(self._sink, self._config.ship)
+            log.info("the new configuration is in force", config=self._config.hash)
+
+    def _last_call(self) -> None:
+        """Ship what the agent wrote last, then end. After drain_timeout it stays in the spool."""
+        if self._last_call_s is None:
+            self._last_call_s = time.monotonic() + self._config.ship.drain_timeout_s
+            self._shipper.wake()
+
+    def _end(self) -> None:
+        self._ending = True
+        self._shipper.begin_stop()
+        self._shipper.step()  # or the goodbye would wait for the next thing to happen
+
+    def _on_signals(self, numbers: set[int]) -> None:
+        if signal.SIGHUP in numbers:
+            self._reload()
+        if numbers & {signal.SIGTERM, signal.SIGINT}:
+            self._last_call()
+
+    def _reload(self) -> None:
+        """All of the new configuration, or none of it."""
+        try:
+            config = configuration.reload(self._config)
+            sink = self._make_sink(config)
+        except ConfigError as error:
+            self._reload_error = str(error)
+            for fault in error.faults:
+                log.error("the new configuration is refused", fault=fault)
+            return
+        self._reload_error = ""
+        log.configure("edgemon-ship", config.log.level, config.log.format)
+        if (config.ship, config.mqtt, config.s3) == (
+            self._config.ship,
+            self._config.mqtt,
+            self._config.s3,
+        ):
+            self._config = config
+            log.info("the new configuration is in force", config=config.hash)
+            return
+        self._next = config, sink
+        self._shipper.begin_stop()
+
+    # -- control commands
+
+    def _nudge(self, _: Message) -> Message:
+        self._shipper.wake()
+        return {}
+
+    def _status(self, _: Message) -> Message:
+        return {
+            **self._shipper.status(),
+            "pid": os.getpid(),
+            "version": VERSION,
+            "uptime_s": time.monotonic() - self._started_at,
+            "config_hash": self._config.hash,
+            "reload_error": self._reload_error or None,
+        }
+
+    def _make_sink(self, config: Config) -> Sink:
+        return sinks.make(
+            SinkContext(
+                config,
+                self._shipper,
+                self._fs,
+                self._counters,
+                self._source.stream,
+                self._in_a_hurry,
+                self._shipper.outbox.asked,
+                self._limits.carried,
+            )
+        )
+
+    def _in_a_hurry(self) -> bool:
+        """Whether this is the end, for the process or for a sink that another one replaces."""
+        return self._once or self._last_call_s is not None or self._next is not None
+
+
+class _Signals:
+    """Signals as a descriptor to poll. close() puts back what was there before."""
+
+    def __init__(self, numbers: tuple[signal.Signals, ...]) -> None:
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._before_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        self._before = {number: signal.signal(number, _ignore) for number in numbers}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)  # see cli.hold_reloads
+
+    def fileno(self) -> int:
+        return self._read
+
+    def take(self) -> set[int]:
+        """The numbers that came since the last call."""
+        return set(os.read(self._read, 4096))
+
+    def close(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._before_wakeup)
+        os.close(self._read)
+        os.close(self._write)
+
+
+def _ignore(_number: int, _frame: object) -> None:
+    """The number goes through the wake-up descriptor."""

@@ -1,0 +1,271 @@
+#!/bin/sh
+# Installs edgemon from a file that is here already; nothing is downloaded.
+#   install.sh edgemon_VERSION_ARCH.deb         on Debian and its kind: by dpkg
+#   install.sh edgemon-VERSION-linux-ARCH       anywhere: the single file, user, folders and units by hand
+#   install.sh --uninstall [--purge]            takes it away; --purge: with what was collected, and the configuration
+# Options: --no-start, and --root DIR for an image that is being made (implies --no-start; nothing is run in it).
+# For POSIX sh and busybox.
+set -eu
+
+root="" start=yes uninstall="" purge="" file=""
+config=/etc/edgemon/edgemon.toml
+
+die() {
+    echo "install.sh: $*" >&2
+    exit 1
+}
+say() { echo "install.sh: $*"; }
+have() { command -v "$1" >/dev/null 2>&1; }
+# systemd runs here, and this is not an image.
+systemd() { [ -z "$root" ] && [ -d "${EDGEMON_SYSTEMD_RUNS:-/run/systemd/system}" ] && have systemctl; }
+
+usage() {
+    sed -n '2,7s/^# \{0,1\}//p' "$0"
+    exit "$1"
+}
+
+while [ $# -gt 0 ]; do
+    case "$1" in
+    --uninstall) uninstall=yes ;;
+    --purge) purge=yes ;;
+    --no-start) start="" ;;
+    --root)
+        [ $# -gt 1 ] || die "--root needs a folder"
+        root=${2%/} start=""
+        shift
+        ;;
+    --help | -h) usage 0 ;;
+    -*) die "no option $1 (see --help)" ;;
+    *)
+        [ -z "$file" ] || die "one file, not two: $file and $1"
+        file=$1
+        ;;
+    esac
+    shift
+done
+[ -n "$file$uninstall" ] || usage 2
+[ "$(id -u)" = 0 ] || die "needs root: it makes a user, folders and units"
+
+# -- what runs here
+
+# Of an ELF file, in hexadecimal: class (01: 32 bits, 02: 64) and machine (0028 ARM, 00b7 AArch64, 003e x86-64).
+elf() {
+    # shellcheck disable=SC2046  # words are wanted
+    set -- $(dd if="$1" bs=1 count=20 2>/dev/null | od -An -v -tx1)
+    [ "${1:-}${2:-}${3:-}${4:-}" = 7f454c46 ] || return 1
+    echo "$5 ${20}${19}"
+}
+# The processor that programs here are compiled for, which is not always the kernel's.
+userland() {
+    for program in /bin/sh /bin/busybox /usr/bin/env; do
+        if [ -e "$root$program" ] && elf "$(readlink -f "$root$program" 2>/dev/null || echo "$root$program")"; then
+            return 0
+        fi
+    done
+    return 1
+}
+named() {
+    case "$1" in
+    "01 0028") echo "32-bit ARM (armhf)" ;;
+    "02 00b7") echo "64-bit ARM (arm64)" ;;
+    "02 003e") echo "x86-64 (amd64)" ;;
+    *) echo "another processor ($1)" ;;
+    esac
+}
+machine() { echo "${EDGEMON_MACHINE:-$(uname -m)}"; }
+# major.minor of glibc, empty where there is another C library.
+glibc() {
+    if [ -n "${EDGEMON_GLIBC:-}" ]; then
+        echo "$EDGEMON_GLIBC"
+    elif have getconf; then
+        getconf GNU_LIBC_VERSION 2>/dev/null | sed -n 's/^glibc //p'
+    else
+        for library in /lib/ld-linux*.so.* /lib64/ld-linux*.so.* /lib/*/ld-linux*.so.*; do
+            [ -x "$library" ] || continue
+            "$library" --version 2>/dev/null | sed -n '1s/.*version \([0-9]*\.[0-9]*\).*/\1/p'
+            return 0
+        done
+    fi
+}
+older() { # $1 is older than $2
+    [ "${1%%.*}" -lt "${2%%.*}" ] || { [ "${1%%.*}" -eq "${2%%.*}" ] && [ "${1#*.}" -lt "${2#*.}" ]; }
+}
+
+# The oldest glibc that the single file of a processor runs on; the .deb of the same build depends on it.
+floor() {
+    case "$1" in
+    "02 003e") echo 2.35 ;;
+    *) echo 2.36 ;;
+    esac
+}
+
+check_machine() { # $1: class and machine of what is to be installed
+    case "$(machine)" in
+    armv6* | armv5* | armv4*)
+        die "this is an $(machine) processor (Raspberry Pi 1 or Zero); edgemon needs ARMv7 or newer: nothing was installed"
+        ;;
+    esac
+    here=$(userland) || die "cannot tell what programs here are compiled for: /bin/sh is no ELF file"
+    [ "$1" = "$here" ] || die "$file is for $(named "$1"), programs here are for $(named "$here")$(
+        case "$here-$(machine)" in "01 0028-aarch64") echo ", under a 64-bit kernel" ;; esac
+    ): take the other file, nothing was installed"
+}
+check_glibc() { # $1: what it needs
+    [ -z "$root" ] || return 0
+    found=$(glibc)
+    [ -n "$found" ] || die "there is no glibc here (musl?), and edgemon needs $1 or newer: nothing was installed"
+    ! older "$found" "$1" || die "glibc here is $found, edgemon needs $1 or newer: nothing was installed"
+}
+
+# -- take away
+
+remove() {
+    if systemd; then
+        systemctl disable --now edgemon-burst.timer edgemon-agent.socket edgemon-agent.service edgemon-ship.service \
+            >/dev/null 2>&1 || true
+    fi
+    if [ -z "$root" ] && have dpkg && dpkg -s edgemon >/dev/null 2>&1; then
+        if [ -n "$purge" ]; then dpkg --purge edgemon; else dpkg --remove edgemon; fi
+    fi
+    rm -f "$root/usr/local/bin/edgemon"
+    for unit in edgemon-agent.service edgemon-ship.service edgemon-burst.service edgemon-burst.timer edgemon-agent.socket; do
+        rm -f "$root/etc/systemd/system/$unit"
+        rm -rf "$root/etc/systemd/system/$unit.d"
+        rm -f "$root/etc/systemd/system/"*".wants/$unit"
+    done
+    if systemd; then systemctl daemon-reload || true; fi
+    if [ -n "$purge" ]; then
+        rm -rf "$root/var/lib/edgemon" "$root/etc/edgemon" "$root/run/edgemon"
+        if [ -z "$root" ]; then
+            if have userdel; then userdel edgemon 2>/dev/null || true
+            elif have deluser; then deluser edgemon 2>/dev/null || true; fi
+            if have groupdel; then groupdel edgemon 2>/dev/null || true
+            elif have delgroup; then delgroup edgemon 2>/dev/null || true; fi
+        fi
+        say "edgemon is gone, with what it had collected"
+    else
+        say "edgemon is gone; $root/etc/edgemon and $root/var/lib/edgemon stay (--purge takes them too)"
+    fi
+}
+
+# -- put there
+
+exists() { grep -q "^$2:" "$root/etc/$1" 2>/dev/null; } # passwd or group, a name
+make_user() {
+    if [ -n "$root" ]; then
+        # In an image: the first free number below 1000 for both.
+        number=999
+        while cut -d: -f3 "$root/etc/passwd" "$root/etc/group" 2>/dev/null | grep -qx "$number"; do
+            number=$((number - 1))
+        done
+        exists group edgemon || echo "edgemon:x:$number:" >> "$root/etc/group"
+        group=$(sed -n 's/^edgemon:[^:]*:\([0-9]*\):.*/\1/p' "$root/etc/group")
+        exists passwd edgemon ||
+            echo "edgemon:x:$number:$group::/var/lib/edgemon:/usr/sbin/nologin" >> "$root/etc/passwd"
+        return
+    fi
+    exists group edgemon || if have groupadd; then groupadd --system edgemon; else addgroup -S edgemon; fi
+    exists passwd edgemon || if have useradd; then
+        useradd --system --gid edgemon --no-create-home --home-dir /var/lib/edgemon --shell /usr/sbin/nologin edgemon
+    else
+        adduser -S -D -H -G edgemon -h /var/lib/edgemon -s /sbin/nologin edgemon
+    fi
+}
+units_from() { # the folder of the units: beside the script, or in the sources
+    for folder in "$(dirname "$0")/systemd" "$(dirname "$0")/../systemd"; do
+        [ ! -e "$folder/edgemon-agent.service" ] || { echo "$folder"; return; }
+    done
+    die "the units are missing: systemd/ must stand beside install.sh"
+}
+
+install_file() {
+    kind=$(elf "$file") || die "$file is no program, and no .deb"
+    check_machine "$kind"
+    check_glibc "$(floor "$kind")"
+    mkdir -p "$root/usr/local/bin" "$root/etc/edgemon"
+    make_user
+    ids=$(sed -n 's/^edgemon:[^:]*:\([0-9]*\):\([0-9]*\):.*/\1:\2/p' "$root/etc/passwd")
+    mkdir -p "$root/var/lib/edgemon"
+    chmod 0750 "$root/var/lib/edgemon"
+    chown "$ids" "$root/var/lib/edgemon"
+    if systemd; then systemctl stop edgemon-agent.service edgemon-ship.service 2>/dev/null || true; fi
+    # Never half a file under that name.
+    cp "$file" "$root/usr/local/bin/.edgemon.new"
+    chmod 0755 "$root/usr/local/bin/.edgemon.new"
+    mv -f "$root/usr/local/bin/.edgemon.new" "$root/usr/local/bin/edgemon"
+    [ -n "$root" ] || /usr/local/bin/edgemon --version >/dev/null ||
+        die "/usr/local/bin/edgemon does not start; it unpacks itself into \$TMPDIR, which must not be mounted noexec"
+    if [ ! -e "$root$config" ]; then
+        if [ -n "$root" ]; then
+            say "no configuration yet: edgemon init --out $config, on the device"
+        else
+            /usr/local/bin/edgemon init --out "$config" >/dev/null
+        fi
+    fi
+    if [ -d "$root/etc/systemd" ] || systemd; then
+        units=$(units_from)
+        mkdir -p "$root/etc/systemd/system"
+        for unit in "$units"/edgemon-*; do
+            name=$(basename "$unit")
+            sed 's#/usr/bin/edgemon#/usr/local/bin/edgemon#' "$unit" > "$root/etc/systemd/system/$name"
+            case "$name" in
+            *.service)
+                # A single file unpacks itself and goes on in a child: that is who speaks to systemd. It unpacks to the
+                # disk, since a tmpfs counts as memory of the service, and a killed one leaves its files behind.
+                mkdir -p "$root/etc/systemd/system/$name.d"
+                printf '%s\n' '[Service]' NotifyAccess=all StateDirectory=edgemon/unpacked-%N \
+                    Environment=TMPDIR=/var/lib/edgemon/unpacked-%N \
+                    "ExecStopPost=/bin/sh -c 'rm -rf /var/lib/edgemon/unpacked-%N/_MEI*'" \
+                    > "$root/etc/systemd/system/$name.d/single-file.conf"
+                ;;
+            esac
+        done
+        if systemd; then
+            systemctl daemon-reload
+            systemctl enable edgemon-agent.service edgemon-ship.service >/dev/null 2>&1 ||
+                say "the units could not be enabled: systemctl enable edgemon-agent edgemon-ship"
+        fi
+    fi
+}
+
+install_deb() {
+    [ -z "$root" ] || die "a .deb goes into an image with: dpkg --root=$root -i $file"
+    have dpkg || die "there is no dpkg here: take the single file, edgemon-VERSION-linux-ARCH"
+    fields=$(dpkg-deb -f "$file") || die "$file is not whole"
+    wanted=$(echo "$fields" | sed -n 's/^Architecture: *//p')
+    here=${EDGEMON_DEB_ARCH:-$(dpkg --print-architecture)}
+    case "$(machine)" in
+    armv6* | armv5* | armv4*) check_machine "01 0028" ;;
+    esac
+    [ "$wanted" = "$here" ] || die "$file is for $wanted, Debian here is $here: take the other file, nothing was installed"
+    check_glibc "$(echo "$fields" | sed -n 's/^Depends:.*libc6 (>= \([0-9.]*\)).*/\1/p')"
+    DEBIAN_FRONTEND=noninteractive dpkg --install --force-confold "$file"
+}
+
+if [ -n "$uninstall" ]; then
+    remove
+    exit 0
+fi
+[ -r "$file" ] || die "cannot read $file"
+case "$file" in
+*.deb) install_deb ;;
+*) install_file ;;
+esac
+if [ -n "$root" ]; then
+    say "put into $root; on the device: systemctl enable --now edgemon-agent edgemon-ship"
+    exit 0
+fi
+
+program=$(command -v edgemon || echo /usr/local/bin/edgemon)
+"$program" selftest --config "$config" || die "it is installed, but the self-test failed: see above"
+if [ -n "$start" ] && systemd; then
+    systemctl restart edgemon-agent.service edgemon-ship.service
+    tries=0
+    until "$program" status --config "$config" >/dev/null 2>&1 || [ $tries -ge 20 ]; do
+        tries=$((tries + 1))
+        sleep 0.5
+    done
+    "$program" status --config "$config"
+elif [ -n "$start" ]; then
+    say "no systemd runs here; start it with: $program run --config $config"
+fi

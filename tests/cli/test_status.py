@@ -1,0 +1,127 @@
+"""What `edgemon status` says, from both processes' answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgemon.cli import main
+from edgemon.cli.status import render
+
+AGENT: dict[str, Any] = {
+    "version": "0.1.0",
+    "pid": 42,
+    "device": "trap-7",
+    "fleet": "north",
+    "uptime_s": 3_700.0,
+    "rss_bytes": 15 << 20,
+    "config": {"file": "edgemon.toml", "hash": "0123456789abcdef", "last_reload": ""},
+    "ingest": {"socket": "/run/edgemon/ingest.sock", "predictions": 12_345, "rate_per_s": 3.5, "clients": [{}]},
+    "models": [
+        {"model": "moths", "version": "3", "predictions": 12_345, "rate_per_s": 3.5, "streams": 5,
+         "profile": "aabbccddeeff0011", "drifted": ["f:wing"]},
+        {"model": "flies", "version": "", "predictions": 1, "rate_per_s": 0.0, "streams": 1, "profile": "",
+         "drifted": []},
+    ],
+    "system": {"cpu_percent": 12.4, "memory_used_percent": 40.2, "temperature_cpu_celsius": 51.0},
+    "spool": {"bytes": 1 << 20, "max_bytes": 64 << 20, "waiting_batches": 7, "waiting_rows": 900,
+              "oldest_wall_s": 1_000.0, "failure": ""},
+    "counters": {"edgemon_ingest_predictions_total": 12_345},
+}  # fmt: skip
+SHIP: dict[str, Any] = {
+    "sink": "mqtt",
+    "connected": False,
+    "last_error": "broker:1883: connection refused",
+    "next_attempt_s": 12.0,
+    "shipped": {"event": {"batches": 3, "bytes": 900}, "pred": {"batches": 4, "bytes": 90_000}},
+    "counters": {},
+}
+
+
+def test_a_person_finds_every_answer() -> None:
+    text = render(AGENT, SHIP, wall_s=1_060.0)
+    assert "trap-7" in text
+    assert "alive 1h" in text
+    assert "12,345 predictions, 3.5/s" in text
+    assert "7 batches (900 rows) wait" in text
+    assert "oldest 1m" in text
+    assert "1 MiB of 64 MiB used (2 %)" in text
+    assert "NOT connected, 7 batches shipped; last error: broker:1883: connection refused" in text
+    assert "next attempt in 12" in text
+    assert "f:wing" in text
+    assert "no profile" in text
+    assert "cpu 12 %, memory 40 %, 51 °C" in text
+    assert "Nothing was dropped." in text
+
+
+def test_clients_are_listed_with_process_and_user_the_busiest_first() -> None:
+    clients = [
+        {"pid": 100 + n, "uid": 1000, "events": n, "bytes": n << 20, "silent_s": 2.0, "resting": n == 9}
+        for n in range(10)
+    ]  # fmt: skip
+    text = render(AGENT | {"ingest": AGENT["ingest"] | {"clients": clients}}, SHIP, wall_s=0.0)
+    lines = text.splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith("client's pid"))
+    assert lines[start + 1].split() == ["109", "1000", "9", "9", "MiB", "not", "read"]
+    assert lines[start + 2].split() == ["108", "1000", "8", "8", "MiB", "2.0s"]
+    assert lines[start + 9] == "… and 2 more clients"
+
+
+def test_what_was_dropped_is_listed_by_reason_and_nothing_else_is() -> None:
+    dropped = {
+        'edgemon_ingest_dropped_events_total{reason="malformed"}': 3,
+        "edgemon_ingest_labels_total": 9,
+    }
+    text = render(AGENT | {"counters": dropped}, SHIP, wall_s=1_060.0)
+    assert 'edgemon_ingest_dropped_events_total{reason="malformed"}' in text
+    assert "labels" not in text
+    assert "Nothing was dropped." not in text
+
+
+def test_a_sick_disk_and_a_missing_shipper_stand_out() -> None:
+    spool = AGENT["spool"] | {"failure": "ENOSPC: no space left on device"}
+    text = render(AGENT | {"spool": spool}, None, wall_s=1_060.0)
+    assert "UNHEALTHY (ENOSPC: no space left on device)" in text
+    assert "shipper  not running" in text
+
+
+def test_what_the_spool_lost_is_told_by_reason() -> None:
+    lost = {"max_size": {"batches": 3, "rows": 3_000}, "damaged": {"batches": 1, "rows": 0}}
+    text = render(AGENT | {"spool": AGENT["spool"] | {"lost": lost}}, None, wall_s=1_060.0)
+    assert "lost since the start: 3 batches (3,000 rows) max_size, 1 batch (0 rows) damaged" in text
+
+
+def test_applications_that_wait_for_a_full_spool_stand_out() -> None:
+    text = render(AGENT | {"spool": AGENT["spool"] | {"held_back": True}}, None, wall_s=1_060.0)
+    assert "FULL, applications wait: 7 batches" in text
+
+
+def test_before_the_first_prediction_it_says_how_to_send_one() -> None:
+    assert "edgemon send --help" in render(AGENT | {"models": []}, SHIP, wall_s=1_060.0)
+
+
+def test_a_configuration_that_was_refused_still_leads_to_the_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+
+    def request(path: str, *_: object) -> dict[str, Any]:
+        asked.append(path)
+        return AGENT if path.endswith("agent.sock") else SHIP
+
+    monkeypatch.setattr("edgemon.control.request", request)
+    file = tmp_path / "edgemon.toml"
+    file.write_text('[agent]\nrun_dir = "here"\n[ship]\nmax_row = 5\n')
+    assert main(["status", "--config", str(file)]) == 0
+    assert asked == [f"{tmp_path}/here/agent.sock", f"{tmp_path}/here/ship.sock"]
+    assert "ship.max_row: unknown key" in capsys.readouterr().err
+    for unreadable in ("[agent]\nrun_dir = 5\n", "agent = 5\n", "[agent\n"):
+        file.write_text(unreadable)
+        assert main(["status", "--config", str(file)]) == 3
+
+
+def test_an_event_of_a_refusal_is_not_itself_refused() -> None:
+    told = {'edgemon_agent_events_total{reason="config.refused"}': 2}
+    assert "Nothing was dropped." in render(AGENT | {"counters": told}, SHIP, wall_s=1_060.0)

@@ -1,0 +1,1 @@
+"""The C core against slow obvious oracles."""

@@ -1,0 +1,151 @@
+"""The binaries that `make binary` made, this machine's and ARM's under emulation: self-test, and socket to database.
+
+A binary that was not made is skipped by name. Root is not needed once `make binary ARCH=…` has set up the emulation.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from edgemon.version import VERSION
+from tests.e2e.harness import Application, Device, Receiver, prediction
+from tests.servers import Mosquitto, wait_for
+
+ROOT = Path(__file__).parent.parent.parent
+PREDICTIONS = 10_000
+CHUNK = 1_000
+BROKER_GONE, AGENT_KILLED, BROKER_BACK = 3_000, 5_000, 8_000
+
+pytestmark = pytest.mark.slow
+
+
+class Binary(NamedTuple):
+    """program: the words that start it.  deb: the package of the same build."""
+
+    arch: str
+    program: list[str]
+    deb: Path
+
+
+@pytest.fixture(scope="module", params=["amd64", "arm64", "armhf"])
+def binary(request: pytest.FixtureRequest) -> Binary:
+    arch: str = request.param
+    file = ROOT / f"dist/edgemon-{VERSION}-linux-{arch}"
+    if not file.exists():
+        pytest.skip(f"needs {file.name}: make binary ARCH={'host' if arch == 'amd64' else arch}")
+    program = [str(file)]
+    if arch != "amd64":
+        # Where the emulator finds the C library of that processor; children inherit it.
+        program = ["env", f"QEMU_LD_PREFIX={ROOT}/build/{arch}/root", *program]
+    return Binary(arch, program, ROOT / f"dist/edgemon_{VERSION}_{arch}.deb")
+
+
+def selftest(program: list[str], folder: Path) -> dict[str, str]:
+    done = subprocess.run(
+        [*program, "selftest", "--json", "--config", "edgemon.toml"],
+        cwd=folder, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {one["check"]: one["result"] for one in json.loads(done.stdout)["findings"]}
+
+
+def test_both_forms_pass_their_self_test(binary: Binary, short_tmp: Path) -> None:
+    (short_tmp / "edgemon.toml").write_text(
+        '[agent]\nstate_dir = "s"\nrun_dir = "r"\n[ship]\nsink = "file"\n'
+    )
+    assert set(selftest(binary.program, short_tmp).values()) == {"ok"}
+    subprocess.run(["dpkg-deb", "-x", str(binary.deb), str(short_tmp / "deb")], check=True)
+    installed = str(short_tmp / "deb/usr/bin/edgemon")
+    assert set(selftest([*binary.program[:-1], installed], short_tmp).values()) == {"ok"}
+
+
+def test_the_installer_knows_the_oldest_glibc(binary: Binary) -> None:
+    """What install.sh asks for is what the newest symbol of the same build is."""
+    asked = subprocess.run(
+        ["dpkg-deb", "-f", str(binary.deb), "Depends"], capture_output=True, text=True, check=True
+    )
+    with open(binary.program[-1], "rb") as file:
+        head = file.read(20)
+    kind = f"{head[4]:02x} {head[19]:02x}{head[18]:02x}"
+    script = (ROOT / "packaging/install.sh").read_text()
+    function = script[script.index("floor() {") :]
+    function = function[: function.index("\n}") + 3]
+    floor = subprocess.run(
+        ["sh", "-c", f'{function}\nfloor "$1"', "sh", kind],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"libc6 (>= {floor.stdout.strip()})" in asked.stdout
+
+
+@pytest.fixture
+def device(binary: Binary, short_tmp: Path, mosquitto: Mosquitto) -> Iterator[Device]:
+    made = Device(
+        short_tmp,
+        f"""
+        [models."*"]
+        capture = "all"
+        window = "2s"
+        [system]
+        interval = "1s"
+        [batch]
+        max_age = "2s"
+        [ship]
+        sink = "mqtt"
+        max_interval = "1s"
+        [mqtt]
+        host = "127.0.0.1"
+        port = {mosquitto.port}
+        """,
+        binary.program,
+    )
+    made.start()
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.stop()
+
+
+@pytest.mark.mosquitto
+def test_every_acknowledged_prediction_is_stored_exactly_once(
+    mosquitto: Mosquitto, tmp_path: Path, device: Device, binary: Binary
+) -> None:
+    status = device.status()
+    assert status is not None
+    if binary.arch != "amd64":
+        assert "qemu" in os.readlink(f"/proc/{status['pid']}/exe"), "the agent is not emulated"
+    receiver = Receiver(tmp_path, f"mqtt://127.0.0.1:{mosquitto.port}")
+    receiver.start()
+    application = Application(device)
+    application.connect()
+    for first in range(0, PREDICTIONS, CHUNK):
+        if first == BROKER_GONE:
+            mosquitto.stop()
+        if first == AGENT_KILLED:
+            device.kill_agent()
+            application.connect()
+        if first == BROKER_BACK:
+            mosquitto.start()
+        application.send(first, CHUNK)
+    application.close()
+    wait_for(lambda: receiver.count("predictions") >= PREDICTIONS, 120, "all are stored")
+    assert device.stop() == 0
+    assert receiver.stop() == 0
+    rows = receiver.query(
+        "SELECT prediction_id, output_number, latency_s, features FROM predictions"
+    )
+    assert len(rows) == PREDICTIONS == application.acknowledged
+    by_id = {int(row[0]): row for row in rows}
+    assert by_id.keys() == set(range(PREDICTIONS))
+    for number in range(0, PREDICTIONS, 97):
+        sent = prediction(number)
+        assert by_id[number][1:3] == (sent["output"], sent["latency"])
+        assert json.loads(by_id[number][3]) == sent["features"]
+    assert receiver.query("SELECT count(*) FROM events WHERE type = 'gap'") == [(0,)]

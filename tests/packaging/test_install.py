@@ -1,0 +1,217 @@
+"""install.sh into a root of its own: what it puts there, what it refuses in one line, and that it takes all away."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from edgemon.version import VERSION
+from tests.packaging.container import ROOT, system
+
+PACKAGING = ROOT / "packaging"
+SCRIPT = PACKAGING / "install.sh"
+# Debian's default shell, and that of small systems.
+SHELLS = [["dash"], ["busybox", "sh"], ["bash"]]
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: install.sh does")
+
+
+def header(bits: int, machine: int) -> bytes:
+    """The beginning of an ELF file of that processor."""
+    head = bytearray(b"\x7fELF" + bytes([bits // 32, 1, 1]) + bytes(57))
+    head[16:20] = bytes([2, 0, machine, 0])
+    return bytes(head)
+
+
+ARM32, ARM64, X86 = header(32, 0x28), header(64, 0xB7), header(64, 0x3E)
+
+
+@pytest.fixture(params=SHELLS, ids=" ".join)
+def shell(request: pytest.FixtureRequest) -> list[str]:
+    words: list[str] = request.param
+    if shutil.which(words[0]) is None:
+        pytest.skip(f"needs {words[0]}")
+    return words
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """The root of a 64-bit ARM system with systemd, and with a user whose number is taken."""
+    root = tmp_path / "image"
+    for folder in ("bin", "etc/systemd/system", "usr/local"):
+        (root / folder).mkdir(parents=True)
+    (root / "bin/sh").write_bytes(ARM64)
+    (root / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nsome:x:999:999::/:/bin/sh\n")
+    (root / "etc/group").write_text("root:x:0:\nsome:x:999:\n")
+    return root
+
+
+def run(shell: list[str], *words: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*shell, str(SCRIPT), *map(str, words)],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def files(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir()}
+
+
+def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    for word in (*words, "nothing was installed"):
+        assert word in done.stderr
+
+
+def test_a_single_file_goes_into_an_image_and_out_again(
+    shell: list[str], image: Path, tmp_path: Path
+) -> None:
+    binary = tmp_path / "edgemon-0.1.0-linux-arm64"
+    binary.write_bytes(ARM64 + b"the program")
+    before = files(image)
+    done = run(shell, "--root", image, binary)
+    assert (done.returncode, done.stderr) == (0, "")
+    installed = image / "usr/local/bin/edgemon"
+    assert installed.read_bytes() == binary.read_bytes()
+    assert installed.stat().st_mode & 0o777 == 0o755
+    assert "edgemon:x:998:998::/var/lib/edgemon:" in (image / "etc/passwd").read_text()
+    state = (image / "var/lib/edgemon").stat()
+    assert (state.st_uid, state.st_gid, state.st_mode & 0o777) == (998, 998, 0o750)
+    units = image / "etc/systemd/system"
+    assert {unit.name for unit in units.glob("edgemon-*") if unit.is_file()} == {
+        unit.name for unit in (PACKAGING.parent / "systemd").iterdir()
+    }
+    agent = (units / "edgemon-agent.service").read_text()
+    assert "ExecStart=/usr/local/bin/edgemon agent" in agent and "/usr/bin/edgemon" not in agent
+    assert "NotifyAccess=all" in (units / "edgemon-agent.service.d/single-file.conf").read_text()
+
+    (image / "var/lib/edgemon/spool").write_text("collected")
+    again = run(shell, "--root", image, binary)
+    assert again.returncode == 0
+    assert (image / "etc/passwd").read_text().count("\nedgemon:") == 1
+
+    assert run(shell, "--root", image, "--uninstall").returncode == 0
+    assert files(image) - before == {"var/lib/edgemon/spool"}
+    assert run(shell, "--root", image, "--uninstall", "--purge").returncode == 0
+    assert files(image) == before
+
+
+def test_armv6_is_refused(shell: list[str], image: Path, tmp_path: Path) -> None:
+    binary = tmp_path / "edgemon-0.1.0-linux-armhf"
+    binary.write_bytes(ARM32)
+    (image / "bin/sh").write_bytes(ARM32)
+    before = files(image)
+    refused(run(shell, "--root", image, binary, EDGEMON_MACHINE="armv6l"), "armv6l", "ARMv7")
+    assert files(image) == before
+    assert run(shell, "--root", image, binary, EDGEMON_MACHINE="armv7l").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("userland", "binary", "said"),
+    [(ARM32, ARM64, "under a 64-bit kernel"), (ARM64, ARM32, "armhf"), (ARM64, X86, "amd64")],
+)
+def test_the_wrong_userland_is_refused(
+    shell: list[str], image: Path, tmp_path: Path, userland: bytes, binary: bytes, said: str
+) -> None:
+    file = tmp_path / "edgemon"
+    file.write_bytes(binary)
+    (image / "bin/sh").write_bytes(userland)
+    before = files(image)
+    refused(run(shell, "--root", image, file, EDGEMON_MACHINE="aarch64"), said)
+    assert files(image) == before
+
+
+def test_an_old_glibc_is_refused(shell: list[str], tmp_path: Path) -> None:
+    """Not into an image: into this very system, were it not refused."""
+    file = tmp_path / "edgemon"
+    shutil.copy("/bin/true", file)
+    for found in ("2.31", "1.99"):  # JetPack 5 has 2.31
+        refused(run(shell, file, EDGEMON_GLIBC=found), found, "2.35")
+    assert not Path("/usr/local/bin/edgemon").exists()
+
+
+def test_no_program_is_refused(shell: list[str], image: Path, tmp_path: Path) -> None:
+    file = tmp_path / "edgemon"
+    file.write_text("#!/bin/sh\n")
+    done = run(shell, "--root", image, file)
+    assert done.returncode == 1 and "no program" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg-deb")
+def test_a_deb_of_another_processor_or_for_a_newer_glibc_is_refused(
+    shell: list[str], tmp_path: Path
+) -> None:
+    tree = tmp_path / "tree"
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "DEBIAN/control").write_text(
+        "Package: edgemon\nVersion: 0\nArchitecture: arm64\nMaintainer: x\nDescription: x\n"
+        "Depends: libc6 (>= 2.35), passwd\n"
+    )
+    deb = tmp_path / "edgemon_0_arm64.deb"
+    subprocess.run(["dpkg-deb", "--build", str(tree), str(deb)], check=True, capture_output=True)
+    refused(run(shell, deb, EDGEMON_DEB_ARCH="armhf"), "arm64", "armhf")
+    refused(run(shell, deb, EDGEMON_DEB_ARCH="arm64", EDGEMON_GLIBC="2.31"), "2.31", "2.35")
+
+
+@pytest.mark.parametrize("words", [[], ["--sideways"], ["--root"], ["one", "two"], ["/nowhere"]])
+def test_a_wrong_call_says_so(shell: list[str], words: list[str]) -> None:
+    done = run(shell, *words)
+    assert done.returncode in (1, 2) and done.stdout + done.stderr
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck")
+def test_the_scripts_have_no_known_mistakes() -> None:
+    on_devices = [SCRIPT, *(PACKAGING / "debian").iterdir()]
+    subprocess.run(["shellcheck", "--shell=sh", *map(str, on_devices)], check=True, timeout=60)
+    # Those that build split words, and read target.sh, on purpose.
+    building = [*map(str, PACKAGING.glob("*.sh"))]
+    subprocess.run(
+        ["shellcheck", "--shell=bash", "--severity=error", *building], check=True, timeout=60
+    )
+
+
+@pytest.mark.slow
+def test_the_single_file_on_a_system_without_packages(tmp_path: Path) -> None:
+    """A small Debian without dpkg and apt, and without a service manager: installed, tried, upgraded, taken away."""
+    binary = ROOT / f"dist/edgemon-{VERSION}-linux-amd64"
+    if not binary.exists():
+        pytest.skip(f"needs {binary.name}: make binary")
+    root = tmp_path / "root"
+    subprocess.run(["cp", "-a", str(system()), str(root)], check=True)
+    for program in [*root.glob("usr/bin/dpkg*"), *root.glob("usr/bin/apt*")]:
+        program.unlink()
+    kit = root / "kit"
+    shutil.copytree(PACKAGING.parent / "systemd", kit / "systemd")
+    shutil.copy(SCRIPT, kit)
+    shutil.copy(binary, kit / "edgemon")
+
+    def inside(*words: str) -> str:
+        mounted = 'mount -t proc proc "$0/proc"; mount --rbind /dev "$0/dev"; exec chroot "$0" "$@"'
+        done = subprocess.run(
+            ["unshare", "--mount", "--pid", "--fork", "sh", "-euc", mounted, str(root), *words],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    for _ in range(2):  # the second time it is an upgrade
+        said = inside("sh", "/kit/install.sh", "/kit/edgemon")
+        assert "checks done: 0 failed" in said and "edgemon run" in said
+    assert inside("edgemon", "--version") == f"edgemon {VERSION}\n"
+    assert inside("stat", "-c", "%U %a", "/var/lib/edgemon").split() == ["edgemon", "750"]
+    assert "sink" in inside("edgemon", "check", "--config", "/etc/edgemon/edgemon.toml")
+    inside("sh", "/kit/install.sh", "--uninstall")
+    assert (root / "etc/edgemon/edgemon.toml").exists()
+    inside("sh", "/kit/install.sh", "--uninstall", "--purge")
+    for gone in ("usr/local/bin/edgemon", "etc/edgemon", "var/lib/edgemon"):
+        assert not (root / gone).exists(), gone
+    assert "edgemon" not in (root / "etc/passwd").read_text()

@@ -1,0 +1,79 @@
+"""The bill of materials: what CycloneDX 1.5 requires, and every component that is really there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PACKAGING = Path(__file__).parent.parent.parent / "packaging"
+TYPES = {"application", "framework", "library", "container", "platform", "operating-system", "file"}
+
+
+@pytest.fixture
+def bill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Of a bundle of two distributions, a standard module, an extension and a shared library."""
+    monkeypatch.syspath_prepend(str(PACKAGING))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1790000000")
+    import sbom  # type: ignore[import-not-found]
+
+    library = tmp_path / "libssl.so.3"
+    library.write_bytes(b"a library")
+    extension = tmp_path / "ks.so"
+    extension.write_bytes(b"ours")
+    sbom.write(
+        str(tmp_path / "bill.json"),
+        ["json", "edgemon.cli", "paho.mqtt.client", "msgpack.ext"],
+        [("libssl.so.3", str(library)), ("edgemon/_core/ks.so", str(extension))],
+    )
+    read: dict[str, Any] = json.loads((tmp_path / "bill.json").read_text())
+    return read
+
+
+def test_it_has_what_the_schema_requires(bill: dict[str, Any]) -> None:
+    assert (bill["bomFormat"], bill["specVersion"], bill["version"]) == ("CycloneDX", "1.5", 1)
+    assert re.fullmatch(r"urn:uuid:[0-9a-f-]{36}", bill["serialNumber"])
+    uuid.UUID(bill["serialNumber"].removeprefix("urn:uuid:"))
+    assert bill["metadata"]["timestamp"] == "2026-09-21T14:13:20Z"
+    references = set()
+    for component in [bill["metadata"]["component"], *bill["components"]]:
+        assert component["type"] in TYPES and component["name"]
+        references.add(component["bom-ref"])
+        for licence in component.get("licenses", []):
+            assert licence["license"]["name"]
+    assert len(references) == len(bill["components"]) + 1, "a reference is used twice"
+
+
+def test_it_names_what_is_bundled_and_nothing_else(bill: dict[str, Any]) -> None:
+    found = {component["name"]: component for component in bill["components"]}
+    assert set(found) == {"msgpack", "paho-mqtt", "CPython", "libssl.so.3"}
+    assert found["CPython"]["version"] == sys.version.split()[0]
+    assert re.fullmatch(r"pkg:pypi/paho-mqtt@2\.\d.*", found["paho-mqtt"]["purl"])
+    digest = hashlib.sha256(b"a library").hexdigest()
+    assert found["libssl.so.3"]["hashes"] == [{"alg": "SHA-256", "content": digest}]
+
+
+def test_every_module_that_works_on_a_device_is_bundled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(PACKAGING))
+    import bundle  # type: ignore[import-not-found]
+
+    from edgemon.cli import COMMANDS
+
+    names = set(bundle.hidden_imports())
+    commands = {command.module for command in COMMANDS} - {"edgemon.cli.demo"}
+    assert commands <= names
+    assert {
+        "edgemon.ship.s3_child",
+        "edgemon.receive.sqlite",
+        "edgemon._core.ks",
+        "edgemon",
+    } <= names
+    assert not {
+        name for name in names if name.startswith(("edgemon.demo", "edgemon.receive.parquet"))
+    }

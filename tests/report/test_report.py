@@ -1,0 +1,441 @@
+"""`edgemon report`: what stands on the page is what is in the database, and a browser shows it and nothing else."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+
+from edgemon.cli import main
+from edgemon.receive.sqlite import SqliteStore
+from edgemon.report.charts import bytes_top, nice_top
+from edgemon.report.figures import BUCKETS, MAX_EVENTS, MAX_MODELS, MAX_STREAMS, Selection, read
+from edgemon.report.page import html
+from tests.servers import wait_for
+
+S = 1_000_000_000
+T0 = 1_700_000_000 * S
+_EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&\u202e\x1b[2J"
+
+
+class Db:
+    """A database of the receiver's own tables, filled by hand."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+        SqliteStore(self.path).close()
+        self.connection = sqlite3.connect(self.path)
+        self._row = 0
+
+    def batch(self, device: str = "dev", kind: str = "agg", seq: int = 1) -> int:
+        columns = {
+            "device": device, "stream_id": "0" * 32, "kind": kind, "seq": seq, "fleet": "f", "boot": "0" * 32,
+            "wall_ns": T0, "mono_ns": 0, "dropped": 0, "rows": 1, "frame_bytes": 100, "received_ns": T0,
+            "resource": "{}",
+        }  # fmt: skip
+        return self._insert("batches", columns)
+
+    def window(
+        self, batch: int, at_s: float, stream: str = "", model: str = "m", **more: Any
+    ) -> None:
+        self._row += 1
+        end = T0 + round(at_s * S)
+        self._insert("windows", {
+            "batch": batch, "row": self._row, "start_ns": end - 60 * S, "end_ns": end, "model": model,
+            "version": "1", "stream": stream, "n": 600, "profile": "p",
+        } | more)  # fmt: skip
+
+    def event(self, batch: int, at_s: float, kind: str, stream: str = "", **more: Any) -> None:
+        self._row += 1
+        self._insert("events", {
+            "batch": batch, "row": self._row, "time_ns": T0 + round(at_s * S), "type": kind, "severity": "alarm",
+            "model": "m", "version": "1", "stream": stream, "message": f"{kind} of {stream}",
+        } | more)  # fmt: skip
+
+    def sample(self, batch: int, at_s: float, name: str, value: float) -> None:
+        self._row += 1
+        self._insert("samples", {
+            "batch": batch, "row": self._row, "time_ns": T0 + round(at_s * S), "name": name, "value": value,
+        })  # fmt: skip
+
+    def _insert(self, table: str, columns: dict[str, Any]) -> int:
+        names = ", ".join(f'"{name}"' for name in columns)
+        marks = ", ".join("?" * len(columns))
+        done = self.connection.execute(
+            f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(columns.values())
+        )
+        assert done.lastrowid is not None
+        return done.lastrowid
+
+    def page(self, **selection: Any) -> str:
+        self.connection.commit()
+        return html(read(self.path, Selection(**selection)), "fleet.db", T0)
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Db:
+    return Db(tmp_path / "fleet.db")
+
+
+CURVES = {"x": [0.0, 1.0, 2.0], "reference": [0.2, 0.6, 1.0], "current": [0.1, 0.3, 1.0]}
+ALARM = json.dumps({"by": "ks", "D": 0.3, "at": 1.0, "curves": CURVES})
+
+
+# -- figures
+
+
+def test_rates_latencies_and_shares_are_those_of_the_windows(db: Db) -> None:
+    one, two = db.batch("a"), db.batch("b")
+    for minute in range(1, 11):
+        db.window(one, 60 * minute)
+        db.window(two, 60 * minute, n=1200)
+        db.window(one, 60 * minute, "latency", n=100, p50=0.01, p95=0.02, p99=0.03)
+        db.window(two, 60 * minute, "latency", n=300, p50=0.03, p95=0.06, p99=0.2)
+        db.window(one, 60 * minute, "f:x", n=570, missing=20, nan=10, min=-1.0, mean=0.5, max=2.0)
+    db.connection.commit()
+    (model,) = read(db.path, Selection()).models
+    assert (model.model, model.version, model.devices, model.predictions) == ("m", "1", 2, 18_000)
+    # Windows of 60 s: 10 a second of one device, 20 of the other.
+    assert {point.value for point in model.rate} == {30.0}
+    assert {round(point.value or 0, 6) for point in model.p50} == {0.025}
+    assert {point.value for point in model.p95} == {0.06}
+    assert {point.value for point in model.p99} == {0.2}
+    stream = next(stream for stream in model.streams if stream.name == "f:x")
+    assert {point.value for point in stream.bad} == {30 / 600}
+    assert (stream.low, stream.mean, stream.high) == (-1.0, 0.5, 2.0)
+    assert (stream.missing, stream.nan) == (200, 100)
+
+
+def test_the_threshold_is_that_of_full_windows_and_drift_is_over_when_it_is(db: Db) -> None:
+    batch = db.batch()
+    for minute, ks_n, d, h, drifted in (
+        (1, 10, 0.9, 900, 0), (2, 100, 0.05, 50, 0), (3, 100, 0.3, 300, 1), (4, 100, 0.04, 40, 0),
+    ):  # fmt: skip
+        db.window(
+            batch, 60 * minute, "f:x", d=d, ks_n=ks_n, ks_h=h, ks_threshold=110, drifted=drifted
+        )
+    db.connection.commit()
+    ((stream,),) = (model.streams for model in read(db.path, Selection()).models)
+    assert [point.value for point in stream.drift] == [None, 0.05, 0.3, 0.04]
+    assert [point.value and round(point.value, 9) for point in stream.limit] == [
+        None,
+        0.11,
+        0.11,
+        0.11,
+    ]
+    assert len(stream.drifted_buckets) == 1
+    assert not stream.drifted
+    assert "drifted and is as before: x" in db.page()
+
+
+def test_texts_are_counted_by_their_categories(db: Db) -> None:
+    batch = db.batch()
+    for minute in (1, 2):
+        db.window(batch, 60 * minute, "f:kind", n=0, missing=10, categories='{"a": 60, "b": 30}')
+    db.connection.commit()
+    ((stream,),) = (model.streams for model in read(db.path, Selection()).models)
+    assert (stream.n, stream.categories) == (180, {"a": 120, "b": 60})
+    assert {point.value for point in stream.bad} == {0.1}
+    page = db.page()
+    assert "kind: shares of categories now" in page
+    assert "10 % of kind is missing" in page
+
+
+def test_whether_a_text_drifts_is_what_its_events_say(db: Db) -> None:
+    batch = db.batch()
+    db.window(batch, 60, "f:kind", n=0, categories='{"a": 5}')
+    db.window(batch, 6000, "f:kind", n=0, categories='{"a": 5}')
+    data = json.dumps({"by": "categories", "categories": {"a": [0.2, 0.9]}})
+    db.event(batch, 500, "drift.started", "f:kind", data=data)
+    assert "m 1 drifts</span>: kind (shares of categories moved)" in db.page()
+    db.event(batch, 900, "drift.cleared", "f:kind", data=data)
+    assert "m 1 drifted and is as before: kind" in db.page()
+
+
+def test_an_alarm_is_one_span_though_windows_are_longer_than_parts_of_the_time(db: Db) -> None:
+    batch = db.batch()
+    for at in range(0, 10_000, 500):
+        drifted = int(2_000 <= at <= 6_000)
+        db.window(batch, at, "f:x", d=0.1, ks_n=5, ks_h=1, ks_threshold=2, drifted=drifted)
+    spans = re.findall(r'<rect class="alarm" x="[0-9.]+" y="10" width="([0-9.]+)"', db.page())
+    assert len(spans) == 1
+    assert 110 < float(spans[0]) < 130  # 4,000 of 9,500 s on an axis of 292
+
+
+def test_what_stands_out_stands_first(db: Db) -> None:
+    batch = db.batch()
+    db.window(batch, 60, "f:wing", d=0.3, ks_n=100, ks_h=30, ks_threshold=11, drifted=1)
+    db.event(batch, 50, "drift.started", "f:wing", data=ALARM)
+    gap = {
+        "stream": "0" * 32,
+        "kind": "pred",
+        "from_seq": 5,
+        "to_seq": 8,
+        "reason": "max_size",
+        "rows": 44,
+    }
+    db.event(batch, 55, "gap", data=json.dumps(gap))
+    db.batch(kind="pred", seq=4)
+    page = db.page()
+    head = page[: page.index('id="m0"')]
+    assert "m 1 drifts</span>: wing (the distribution moved)" in head
+    assert "3 batches missing" in head
+    assert "4 batches lost" in head
+    assert "max_size" in page
+    calm = Db(Path(db.path).parent / "calm.db")
+    calm.window(calm.batch(), 60)
+    assert "No drift, no lost data, no alarm." in calm.page()
+
+
+def test_both_curves_are_drawn_from_the_event(db: Db) -> None:
+    batch = db.batch()
+    db.window(batch, 60, "f:wing")
+    db.event(batch, 50, "drift.started", "f:wing", data=ALARM)
+    page = db.page()
+    picture = page[page.index("wing at the alarm of 14 Nov 22:14:10") :]
+    picture = picture[: picture.index("</figure>")]
+    assert len(re.findall(r'<path class="[ab]" d="M[^"]*L[^"]*L[^"]*"', picture)) == 2
+    assert 'class="mark"' in picture
+    assert "60 % of the reference lie at or below, now 30 %" in picture
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["", "null", "[1]", '{"curves": 5}', '{"curves": {"x": [1, 2]}}', '{"curves": {"x": ["inf", null, 1e308]}}',
+     '{"categories": {"a": 5, "b": [1], "c": ["x", 2]}}', '{"by": ["ks"], "D": "inf"}'],
+)  # fmt: skip
+def test_an_event_of_another_edgemon_breaks_nothing(db: Db, data: str) -> None:
+    batch = db.batch()
+    db.window(batch, 60, "f:x", d=0.5, ks_n=5, ks_h=1, ks_threshold=1, drifted=1, hist="[1, 2]")
+    db.event(batch, 50, "drift.started", "f:x", data=data)
+    assert "</html>" in db.page()
+
+
+def test_a_choice_leaves_the_rest_out_and_a_misspelt_one_is_told(
+    db: Db, capsys: pytest.CaptureFixture[str]
+) -> None:
+    db.window(db.batch("a"), 60, model="one")
+    db.window(db.batch("b"), 3600, model="two")
+    assert ">two 1</h2>" not in db.page(model="one")
+    assert ">one 1</h2>" not in db.page(device="b")
+    assert ">one 1</h2>" not in db.page(since_ns=T0 + 600 * S)
+    for option, problem in (("--model", "no model tow there; there are: one, two"),
+                            ("--device", "no device tow there; there are: a, b")):  # fmt: skip
+        assert main(["report", db.path, "-o", "-", option, "tow"]) == 2
+        assert problem in capsys.readouterr().err
+
+
+def test_what_is_no_database_of_ours_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.db"
+    sqlite3.connect(other).execute("CREATE TABLE t (x)").connection.close()
+    text = tmp_path / "text.db"
+    text.write_text("hello, this is no database at all" * 100)
+    for path, code in ((other, 2), (text, 2), (tmp_path / "none.db", 2), (tmp_path, 2)):
+        assert main(["report", str(path), "-o", str(tmp_path / "out.html")]) == code
+        assert str(path) in capsys.readouterr().err
+    assert not (tmp_path / "out.html").exists()
+
+
+def test_an_empty_database_is_a_page_that_says_so(db: Db) -> None:
+    assert "There is nothing in fleet.db yet" in db.page()
+
+
+# -- the page
+
+
+class Tags(HTMLParser):
+    """Every tag with its attributes, and all text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+ALLOWED = {
+    "html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "div", "b", "ul", "li", "nav", "a",
+    "span", "i", "figure", "figcaption", "svg", "path", "line", "rect", "circle", "text", "table", "tr", "td", "th",
+}  # fmt: skip
+
+
+def evil(db: Db) -> str:
+    """A page on which every name and every text tries to be more than that."""
+    batch = db.batch(_EVIL)
+    for stream in ("", "latency", f"f:{_EVIL}"):
+        db.window(
+            batch, 60, stream, _EVIL, version=_EVIL, d=0.5, ks_n=5, ks_h=1, ks_threshold=1, drifted=1, missing=60,
+            p50=0.1, p95=0.1, p99=0.1, categories=json.dumps({_EVIL: 5}),
+        )  # fmt: skip
+    common = {"model": _EVIL, "version": _EVIL, "severity": _EVIL, "message": _EVIL}
+    db.event(batch, 50, "drift.started", f"f:{_EVIL}", **common, data=ALARM.replace("ks", "<b>"))
+    db.event(batch, 51, _EVIL, _EVIL, **common)
+    categories = json.dumps({"by": "categories", "categories": {_EVIL: [0.1, 0.9]}})
+    db.window(batch, 60, f"f:2{_EVIL}", _EVIL, version=_EVIL)
+    db.event(batch, 52, "drift.started", f"f:2{_EVIL}", **common, data=categories)
+    gap = {"stream": _EVIL, "kind": _EVIL, "from_seq": 1, "to_seq": 2, "reason": _EVIL, "rows": 1}
+    db.event(batch, 53, "gap", data=json.dumps(gap))
+    db.sample(batch, 54, _EVIL, 5.0)
+    db.batch(kind="pred", seq=9)
+    return db.page()
+
+
+def test_names_are_text_and_never_more(db: Db) -> None:
+    page = evil(db)
+    tags = Tags(page)
+    assert tags.open == []
+    assert {tag for tag, _ in tags.tags} <= ALLOWED
+    attributes = {(name, value) for _, attrs in tags.tags for name, value in attrs.items()}
+    assert not [name for name, _ in attributes if name.startswith("on") or name in ("src", "style")]
+    assert all((value or "").startswith("#m") for name, value in attributes if name == "href")
+    assert "</script><script>alert(1)</script>" in tags.text
+    assert "\u202e" not in page
+    assert "\x1b" not in page
+
+
+def test_nothing_is_fetched_and_no_script_may_run(db: Db) -> None:
+    page = evil(db)
+    assert "default-src 'none'" in page
+    assert not re.search(r"(https?:)?//[a-z]|url\(|@import|<script", page)
+
+
+def test_a_browser_shows_what_was_written(db: Db, tmp_path: Path) -> None:
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("needs chromium (Debian: apt-get install chromium)")
+    page = evil(db)
+    file = tmp_path / "report.html"
+    file.write_text(page, encoding="utf-8")
+    done = subprocess.run(
+        [program, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/chromium", "--dump-dom",
+         file.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    shown = Tags(done.stdout.strip().replace("<tbody>", "").replace("</tbody>", ""))
+    written = Tags(page)
+    assert [tag for tag, _ in shown.tags] == [tag for tag, _ in written.tags]
+    assert shown.text.split() == written.text.split()
+
+
+def test_a_large_database_makes_a_small_page_that_says_what_it_left_out(db: Db) -> None:
+    batch = db.batch()
+    for device in range(20):
+        other = db.batch(f"dev{device}")
+        for name in range(15):
+            db.sample(other, 60, f"series{name}", 1.0)
+    for model in range(MAX_MODELS + 3):
+        for stream in [
+            "",
+            "latency",
+            *(f"f:{i}" for i in range(MAX_STREAMS + 5 if model < 6 else 1)),
+        ]:
+            for at in range(0, 30_000, 1_000 if model else 60):
+                db.window(
+                    batch, at, stream, f"model{model}", d=0.1, ks_n=5, ks_h=1, ks_threshold=2, p50=0.1, p95=0.2,
+                    p99=0.3, missing=1, hist="[5, 5, 5, 5]",
+                )  # fmt: skip
+    for event in range(MAX_EVENTS + 7):
+        db.event(batch, event, "x")
+    page = db.page()
+    left_out = page[page.index("Left out, to keep the page small") :]
+    assert "3 versions of models" in left_out
+    assert f"{len(range(MAX_STREAMS + 5)) + 1 - MAX_STREAMS} streams of model0 1" in left_out
+    assert "7 older events" in left_out
+    assert "series of devices" in left_out
+    assert "charts beyond the first" in left_out
+    assert len(page) < 3 << 20
+    assert f"Curves have at most {BUCKETS} points" in page
+    assert max(len(path) for path in re.findall(r' d="([^"]*)"', page)) < 20 * BUCKETS
+
+
+def test_axes_end_at_round_numbers() -> None:
+    assert [nice_top([value]) for value in (0.7, 1.0, 1.01, 3.0, 99.0, 0.0)] == [
+        1.0,
+        1.0,
+        2.0,
+        5.0,
+        100.0,
+        1.0,
+    ]
+    assert nice_top([None, float("nan")]) == 1.0
+    assert bytes_top([90 << 30]) == 100 << 30
+    assert bytes_top([900]) == 1000
+
+
+# -- the whole way
+
+
+def test_from_the_spool_of_a_device_that_saw_a_drift(
+    short_tmp: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (short_tmp / "edgemon.toml").write_text(
+        '[agent]\nstate_dir = "state"\nrun_dir = "run"\n[ship]\nsink = "none"\n[models."*"]\nwindow = "1s"\n'
+        "reference = { first = 1000 }\ndrift = { window = 200 }\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgemon", "agent"], cwd=short_tmp, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for((short_tmp / "run" / "ingest.sock").exists)
+        draw = random.Random(1)
+        lines = [
+            json.dumps(
+                {"model": "moths", "features": {"wing": draw.gauss(2.0 if i > 1500 else 0.0, 1.0)}}
+            )
+            for i in range(2500)
+        ]
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(20.0)
+            client.connect(str(short_tmp / "run" / "ingest.sock"))
+            client.sendall("\n".join(lines).encode() + b'\n{"ack":1,"level":"disk"}\n')
+            assert b"disk" in client.recv(1000)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+    out = short_tmp / "out.html"
+    assert main(["report", str(short_tmp / "state" / "spool"), "--out", str(out)]) == 0
+    page = out.read_text(encoding="utf-8")
+    assert "moths drifts</span>: wing (the distribution moved" in page
+    assert "wing at the alarm of" in page
+    assert "2,500" in page
+    assert Tags(page).open == []
+    assert str(out) in capsys.readouterr().err
+
+
+def test_a_damaged_batch_is_left_out_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "outbox"
+    folder.mkdir()
+    (folder / "1.zst").write_bytes(zstandard.compress(b"no batch"))
+    assert main(["report", str(folder), "-o", str(tmp_path / "out.html")]) == 4
+    assert "damaged batch" in capsys.readouterr().err

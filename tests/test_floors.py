@@ -1,0 +1,124 @@
+"""The floors of ARCHITECTURE.md: imports only go down, and some rooms never look at each other."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import edgemon
+
+ROOT = Path(edgemon.__file__).parent
+
+# Room -> floor. A module belongs to the room of its first component below `edgemon`.
+FLOORS = {
+    "_core": 1,
+    "version": 1,
+    "errors": 2,
+    "records": 2,
+    "metrics": 2,
+    "log": 2,
+    "program": 2,
+    "service": 2,
+    "wire": 2,
+    "anomaly": 3,
+    "drift": 3,
+    "quality": 3,
+    "flow": 3,
+    "config": 3,
+    "spool": 4,
+    "ingest": 4,
+    "collect": 4,
+    "ship": 4,
+    "client": 4,
+    "control": 4,
+    "agent": 5,
+    "receive": 5,
+    "selftest": 5,
+    "monitor": 6,
+    "report": 6,
+    "cli": 6,
+    "demo": 6,
+    "__main__": 6,
+}
+# Rooms on one floor that must not know each other, beyond "imports only go down".
+STRANGERS = [
+    ("agent", "receive"),
+    ("ingest", "ship"),
+    ("ingest", "spool"),
+    ("collect", "spool"),
+    ("drift", "flow"),
+]
+# What only one module may call: the house rule behind every promise about durability.
+PORT = ROOT / "spool" / "fs.py"
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in ROOT.rglob("*.py") if "__pycache__" not in path.parts)
+
+
+def room(dotted: str) -> str:
+    parts = dotted.split(".")
+    return parts[1] if len(parts) > 1 else "version"
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names of edgemon modules that a file imports, at module level or inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            assert node.level == 0, f"{path}: relative imports hide the floor"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] == "edgemon"}
+
+
+def own_room(path: Path) -> str:
+    relative = path.relative_to(ROOT).with_suffix("")
+    return relative.parts[0] if relative.parts[0] != "__init__" else "version"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_only_go_down(path: Path) -> None:
+    here = own_room(path)
+    assert here in FLOORS, f"{here} has no floor: add it to ARCHITECTURE.md and here"
+    for name in imports(path):
+        there = room(name)
+        if there == here:
+            continue
+        assert FLOORS[there] <= FLOORS[here], (
+            f"{here} (floor {FLOORS[here]}) imports {name} (floor {FLOORS[there]})"
+        )
+        assert (here, there) not in STRANGERS and (there, here) not in STRANGERS, (
+            f"{here} imports {name}"
+        )
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_file_system_port_syncs_and_renames(path: Path) -> None:
+    if path == PORT:
+        return
+    called = {
+        node.attr
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "os"
+    }
+    assert not called & {"fsync", "fdatasync", "rename", "replace", "sync"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_in_the_package_imports_numpy_when_it_is_imported(path: Path) -> None:
+    if own_room(path) == "demo":
+        return
+    top = [
+        node
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+    ]
+    names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in top if isinstance(node, ast.ImportFrom)}
+    assert not {name.split(".")[0] for name in names} & {"numpy", "scipy", "sklearn", "boto3"}
