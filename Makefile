@@ -8,7 +8,7 @@ C_STRICT := -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-pro
 
 ARCH   ?= host
 
-.PHONY: help run test test-slow test-arm test-vm fuzz lint bench build wheel binary ks-null clean
+.PHONY: help run test test-search test-slow test-arm test-vm fuzz lint bench build wheel binary ks-null clean
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -32,8 +32,11 @@ run: $(VENV)/.demo  ## set up, then the demonstration: socket to stored batch, d
 test: $(VENV)/.test  ## set up, then the tests (under ten minutes)
 	$(BIN)/python -m pytest -n 4 --dist loadfile
 
+test-search: $(VENV)/.test  ## the same tests, their random cases drawn anew
+	$(BIN)/python -m pytest -n 4 --dist loadfile --hypothesis-profile=search
+
 test-slow: $(VENV)/.test  ## the slow proofs
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --hypothesis-profile=search
 
 fuzz: $(VENV)/.test  ## fuzz the decoders of the ingest protocol (clang; EDGEMON_FUZZ_SECONDS of each, 300)
 	$(BIN)/python -m pytest -n 0 -m slow tests/ingest/test_fuzz.py

@@ -15,7 +15,9 @@ from tests.s3_servers import Rclone, Seaweed
 from tests.servers import Mosquitto, Nats, mosquitto_program, nats_program
 
 # A machine that is busy with something else is no fault of the code.
-settings.register_profile("edgemon", deadline=None)
+# `make test` draws the same cases on every machine; `make test-search` and the slow proofs draw fresh ones.
+settings.register_profile("edgemon", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, print_blob=True)
 settings.load_profile("edgemon")
 
 

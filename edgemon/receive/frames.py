@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from edgemon.spool.segment import APP_MAGIC, HEADER_BYTES
+
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 # Sixteen magic numbers 0x184D2A50 .. 5F, little-endian; what they hold is skipped.
 _SKIPPABLE_TAIL = b"\x2a\x4d\x18"
@@ -174,6 +176,10 @@ class FrameReader:
             size = 8 + int.from_bytes(buffer[start + 4 : start + 8], "little")
             if size > _MAX_SKIPPABLE_BYTES:
                 raise _MalformedError("a skippable frame of an absurd length")
+            # A damaged length would swallow the records behind: ours is known.
+            ours = bytes(buffer[start + 8 : start + 12]) == APP_MAGIC
+            if ours and size != HEADER_BYTES:
+                raise _MalformedError("a record header of a damaged length")
             return size if start + size <= len(buffer) else None
         if not ZSTD_MAGIC.startswith(magic):
             raise _MalformedError("not a zstd frame")

@@ -43,8 +43,8 @@ _HEADER = struct.Struct("<II4sBBBBQIIqq16sI")
 _CRC = struct.Struct("<I")
 HEADER_BYTES = _HEADER.size + 2 * _CRC.size
 _SKIPPABLE = 0x184D2A58
-_APP_MAGIC = b"EMSP"
-_START = struct.pack("<II4s", _SKIPPABLE, HEADER_BYTES - 8, _APP_MAGIC)
+APP_MAGIC = b"EMSP"
+_START = struct.pack("<II4s", _SKIPPABLE, HEADER_BYTES - 8, APP_MAGIC)
 _NEEDLE = _START + bytes([FORMAT_VERSION])
 _SEARCH_BLOCK_BYTES = 64 << 10
 
@@ -111,7 +111,7 @@ def encode_record(
     header = _HEADER.pack(
         _SKIPPABLE,
         HEADER_BYTES - 8,
-        _APP_MAGIC,
+        APP_MAGIC,
         FORMAT_VERSION,
         priority,
         priority,

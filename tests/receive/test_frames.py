@@ -91,18 +91,18 @@ def test_a_torn_tail_is_named_at_every_length() -> None:
             assert rest == [Torn(start, tail[start - len(whole) : length])]
 
 
-@given(st.data())
-@settings(max_examples=300, deadline=None)
-def test_a_flipped_bit_costs_only_the_batch_it_hits(data: st.DataObject) -> None:
+def test_a_flipped_bit_costs_only_the_batch_it_hits() -> None:
     records = [record(1), record(2), record(3)]
-    stream = bytearray(b"".join(records))
-    at = data.draw(st.integers(len(records[0]), len(records[0]) + len(records[1]) - 1))
-    stream[at] ^= 1 << data.draw(st.integers(0, 7))
-    items = cut(bytes(stream))
-    assert {1, 3} <= set(seqs(items)) <= {1, 2, 3}
-    # All bytes are accounted for: what is in no item was metadata.
-    lost = [item for item in items if isinstance(item, (Damage, Torn))]
-    assert 2 in seqs(items) or lost
+    whole, first = b"".join(records), len(records[0])
+    for at in range(first, first + len(records[1])):
+        for bit in range(8):
+            stream = bytearray(whole)
+            stream[at] ^= 1 << bit
+            items = cut(bytes(stream))
+            assert {1, 3} <= set(seqs(items)) <= {1, 2, 3}, (at, bit)
+            # All bytes are accounted for: what is in no item was metadata.
+            lost = [item for item in items if isinstance(item, (Damage, Torn))]
+            assert 2 in seqs(items) or lost, (at, bit)
 
 
 def test_a_frame_that_swallowed_the_next_gives_it_back() -> None:
