@@ -38,7 +38,7 @@ class Commands:
 
     def nudge(self, request: Message) -> Message:  # noqa: ARG002 - a handler's signature
         """The shipper moved its cursor: there may be segments to free."""
-        self._agent.worker.maintain()
+        self._agent.storage.worker.maintain()
         return {}
 
     def quarantined(self, request: Message) -> Message:

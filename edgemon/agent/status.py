@@ -6,19 +6,18 @@ import os
 from typing import TYPE_CHECKING
 
 from edgemon.ingest.datagrams import DATAGRAMS
-from edgemon.metrics import Counters
 from edgemon.spool.gaps import REASONS
-from edgemon.spool.usage import SpoolUsage
 from edgemon.version import VERSION
 
 if TYPE_CHECKING:
     from edgemon.agent.agent import Agent
+    from edgemon.agent.storage import Storage
 
 
 def report(agent: Agent) -> dict[str, object]:
     """Everything is a number, a string or a list of such; ages and durations in seconds, sizes in bytes."""
     now_s = agent.loop.now()
-    config = agent.config
+    config, device = agent.config, agent.device.monitor
     return {
         "version": VERSION,
         "pid": os.getpid(),
@@ -30,7 +29,7 @@ def report(agent: Agent) -> dict[str, object]:
         "ingest": {
             "socket": config.ingest.socket,
             "predictions": agent.counters.get("edgemon_ingest_predictions_total"),
-            "rate_per_s": round(agent.rate.rate(now_s), 2),
+            "rate_per_s": round(agent.arrivals.rate.rate(now_s), 2),
             "clients": [
                 {"pid": client.peer[0], "uid": client.peer[1], "events": client.connection.events,
                  "bytes": client.received_bytes, "silent_s": round(now_s - client.heard_s, 1),
@@ -40,17 +39,18 @@ def report(agent: Agent) -> dict[str, object]:
             "datagrams": agent.counters.get(DATAGRAMS),
         },
         "models": [model.status(now_s) for model in agent.pipeline.models.values()],
-        "system": agent.system.latest if agent.system is not None else {},
+        "system": device.latest if device is not None else {},
         # Collector -> series that it found at the last sample.
-        "collectors": agent.system.found if agent.system is not None else {},
-        "anomalies": agent.system.anomalies_now() if agent.system is not None else [],
-        "open_rows": agent.batches.open_rows(),
-        "spool": _spool(agent.spool.usage(), agent.spool_counters, agent.held_back),
-        "counters": agent.counters.snapshot() | agent.spool_counters.snapshot(),
+        "collectors": device.found if device is not None else {},
+        "anomalies": device.anomalies_now() if device is not None else [],
+        "open_rows": agent.storage.batches.open_rows(),
+        "spool": _spool(agent.storage),
+        "counters": agent.counters.snapshot() | agent.storage.counters.snapshot(),
     }  # fmt: skip
 
 
-def _spool(usage: SpoolUsage, counters: Counters, held_back: bool) -> dict[str, object]:
+def _spool(storage: Storage) -> dict[str, object]:
+    usage, counters = storage.spool.usage(), storage.counters
     oldest = [
         kind.oldest_wall_ms for kind in usage.kinds.values() if kind.oldest_wall_ms is not None
     ]
@@ -63,7 +63,7 @@ def _spool(usage: SpoolUsage, counters: Counters, held_back: bool) -> dict[str, 
         "waiting_rows": sum(kind.rows for kind in usage.kinds.values()),
         "oldest_wall_s": min(oldest) / 1000 if oldest else None,
         "failure": usage.failure,
-        "held_back": held_back,
+        "held_back": storage.held_back,
         "lost": {
             reason: {
                 "batches": counters.get("edgemon_spool_lost_batches_total", reason=reason),

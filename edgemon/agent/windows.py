@@ -1,0 +1,66 @@
+"""When windows close, and when what is open is saved."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from edgemon.agent.batches import Batches
+from edgemon.agent.clocks import Clocks
+from edgemon.agent.loop import Loop, Timer
+from edgemon.agent.pipeline import Pipeline
+
+
+class Windows:
+    """The timers of the pipeline: one for the window that ends first, one for checkpoints.
+
+    predictions(): how many were counted so far; without new ones nothing is saved.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        clocks: Clocks,
+        pipeline: Pipeline,
+        batches: Batches,
+        predictions: Callable[[], float],
+    ) -> None:
+        self._loop = loop
+        self._clocks = clocks
+        self._pipeline = pipeline
+        self._batches = batches
+        self._predictions = predictions
+        self._closing: Timer | None = None
+        self._saving: Timer | None = None
+        self._saved_at: float = 0  # predictions counted when the detectors' state was saved last
+        batches.open_windows = lambda: pipeline.open_windows(time.monotonic_ns())
+
+    def schedule(self) -> None:
+        """A model may have begun."""
+        due_s, timer = self._pipeline.next_due_s(), self._closing
+        if due_s is None or (
+            timer is not None and timer.callback is not None and timer.when_s <= due_s
+        ):
+            return
+        if timer is not None:
+            timer.cancel()
+        self._closing = self._loop.call_at(due_s, self._close)
+
+    def _close(self) -> None:
+        self._closing = None
+        mono_ns, _ = self._clocks.observe()
+        self._pipeline.close_due_windows(mono_ns)
+        self.schedule()
+
+    def save_every(self, interval_s: float) -> None:
+        """Begin to save what a restart would cost, or begin anew after a reload."""
+        if self._saving is not None:
+            self._saving.cancel()
+        self._saving = self._loop.call_every(interval_s, self._save)
+
+    def _save(self) -> None:
+        predictions = self._predictions()
+        if predictions != self._saved_at:
+            self._saved_at = predictions
+            self._pipeline.save()
+            self._batches.checkpoint()
