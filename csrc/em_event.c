@@ -25,7 +25,7 @@ static const char *const FIELDS[EM_FIELDS] = {
     [EM_FIELD_LATENCY] = "latency",   [EM_FIELD_ID] = "id",         [EM_FIELD_TS] = "ts",
     [EM_FIELD_VERSION] = "version",   [EM_FIELD_LABEL] = "label",   [EM_FIELD_METRIC] = "metric",
     [EM_FIELD_VALUE] = "value",       [EM_FIELD_STEP] = "step",     [EM_FIELD_ACK] = "ack",
-    [EM_FIELD_LEVEL] = "level",
+    [EM_FIELD_LEVEL] = "level",       [EM_FIELD_ERROR] = "error",
 };
 
 /* --- the decoder ------------------------------------------------------------------------------------------------- */
@@ -507,6 +507,14 @@ static bool check_model(em_decoder *decoder, const em_frame *frame, em_event *ev
     }
     if (frame->present >> EM_FIELD_LABEL & 1u) {
         return check_label(decoder, frame, event);
+    }
+    if (!check_identifier(decoder, frame, EM_FIELD_ERROR, &event->text)) {
+        return false;
+    }
+    if (event->text.data != NULL) {
+        event->type = EM_ERROR;
+        event->kind = EM_TEXT;
+        return true;
     }
     event->type = EM_PREDICTION;
     return check_features(decoder, frame, event) && check_output(decoder, frame, event) &&

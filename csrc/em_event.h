@@ -49,7 +49,7 @@ typedef struct em_span {
     uint32_t size;
 } em_span;
 
-typedef enum em_event_type { EM_PREDICTION, EM_LABEL, EM_METRIC, EM_ACK } em_event_type;
+typedef enum em_event_type { EM_PREDICTION, EM_LABEL, EM_ERROR, EM_METRIC, EM_ACK } em_event_type;
 
 typedef enum em_kind {
     EM_NONE,   /* null, absent, or a feature whose value was of a wrong type */
@@ -70,16 +70,17 @@ typedef struct em_feature {
 
 typedef struct em_event {
     em_event_type type;
-    em_span model;       /* prediction, label: 1..EM_NAME_MAX characters; metric: its name */
-    em_span version;     /* prediction, label; size 0 when there is none; an integer arrives as its decimal digits */
-    em_span id;          /* prediction: data is NULL when absent (an empty id has data and size 0); label: always there */
+    em_span model;       /* prediction, label, error: 1..EM_NAME_MAX characters; metric: its name */
+    em_span version;     /* prediction, label, error; size 0 when there is none; an integer arrives as its decimal digits */
+    em_span id;          /* prediction, error: data is NULL when absent (an empty id has data and size 0); label: always there */
     bool has_ts;
     bool has_latency;    /* prediction */
     double ts;           /* seconds since 1970, finite */
     double latency_s;    /* seconds, finite, any sign */
-    em_kind kind;        /* prediction: of the output, any kind; label: EM_NUMBER or EM_TEXT; metric: EM_NUMBER */
+    em_kind kind;        /* prediction: of the output, any kind; label: EM_NUMBER or EM_TEXT; error: EM_TEXT;
+                          * metric: EM_NUMBER */
     double number;       /* the output, label or value when EM_NUMBER */
-    em_span text;        /* the output or label when EM_TEXT */
+    em_span text;        /* the output or label when EM_TEXT; error: what failed, at most EM_NAME_MAX characters */
     const double *vector; /* the output when EM_VECTOR: vector_length numbers, 1..EM_VECTOR_MAX */
     uint32_t vector_length;
     uint32_t features_length;

@@ -49,6 +49,7 @@ typedef enum em_field {
     EM_FIELD_STEP,
     EM_FIELD_ACK,
     EM_FIELD_LEVEL,
+    EM_FIELD_ERROR,
     EM_FIELDS,
     EM_FIELD_UNKNOWN = EM_FIELDS
 } em_field;
@@ -115,6 +116,7 @@ static inline em_field em_frame_field(const uint8_t *key, uint32_t size) {
         EM_IS("label", EM_FIELD_LABEL)
         EM_IS("value", EM_FIELD_VALUE)
         EM_IS("level", EM_FIELD_LEVEL)
+        EM_IS("error", EM_FIELD_ERROR)
         break;
     case 6:
         EM_IS("output", EM_FIELD_OUTPUT)

@@ -66,6 +66,16 @@ class Label(NamedTuple):
     ts: float | None
 
 
+class Failure(NamedTuple):
+    """A prediction that did not come about, as the application says. error: what failed, e.g. "timeout"."""
+
+    model: str
+    version: str
+    error: str
+    id: str | None
+    ts: float | None
+
+
 class Metric(NamedTuple):
     """A number that the application wants kept as a series."""
 

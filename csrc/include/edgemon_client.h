@@ -99,6 +99,9 @@ edgemon_result edgemon_log(edgemon_client *client, const edgemon_prediction *pre
 /* The truth about an earlier prediction: a number, or a text if that is not NULL. */
 edgemon_result edgemon_truth(edgemon_client *client, const char *model, const char *id, double label,
                              const char *label_text);
+/* A prediction that did not come about. error: a short name of what failed, such as "timeout", 1 to 256 characters.
+ * version: or NULL. */
+edgemon_result edgemon_error(edgemon_client *client, const char *model, const char *error, const char *version);
 /* A number worth a series of its own. step: NULL for none. */
 edgemon_result edgemon_metric(edgemon_client *client, const char *name, double value, const int64_t *step);
 /* Waits, at most timeout_s, until the agent has all events of before, in memory or on disk. 1: it has every one that the
@@ -1172,6 +1175,22 @@ edgemon_result edgemon_truth(edgemon_client *c, const char *model, const char *i
         edgemon__pack_checked(&p, label_text, 0, 1);
     else
         edgemon_pack_double(&p, label);
+    return edgemon_submit(c, &p);
+}
+
+edgemon_result edgemon_error(edgemon_client *c, const char *model, const char *error, const char *version)
+{
+    unsigned char space[4096];
+    edgemon_pack p = edgemon_pack_into(space, sizeof space);
+    edgemon_pack_map(&p, version != NULL ? 3 : 2);
+    edgemon_pack_text(&p, "model", 5);
+    edgemon__pack_checked(&p, model, 256, 0);
+    edgemon_pack_text(&p, "error", 5);
+    edgemon__pack_checked(&p, error, 256, 0);
+    if (version != NULL) {
+        edgemon_pack_text(&p, "version", 7);
+        edgemon__pack_checked(&p, version, 256, 1);
+    }
     return edgemon_submit(c, &p);
 }
 

@@ -18,6 +18,7 @@ cdef extern from "em_event.h" nogil:
     ctypedef enum em_event_type:
         EM_PREDICTION
         EM_LABEL
+        EM_ERROR
         EM_METRIC
         EM_ACK
     ctypedef enum em_kind:

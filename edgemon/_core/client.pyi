@@ -99,6 +99,19 @@ class ClientCore:
     ) -> bool:
         """The truth about an earlier prediction of `model` with this id. As `log`: at once, and never an error."""
 
+    def error(
+        self,
+        model: str,
+        error: Identifier | BaseException = "error",
+        *,
+        version: Identifier | None = None,
+        id: Identifier | None = None,  # noqa: A002
+        ts: Number | None = None,
+    ) -> bool:
+        """A prediction of `model` that did not come about. error: a short name of what failed, e.g. "timeout", a code,
+        or the exception, whose class is the name. As `log`: at once, and never an error.
+        """
+
     def metric(
         self,
         name: str,

@@ -565,6 +565,28 @@ cdef int _put_truth(
     return 0
 
 
+cdef int _put_failure(
+    edgemon_pack *p, object model, object error, object version, object id, object ts, uint64_t *lost
+) except -1:
+    edgemon_pack_map(p, 2 + (version is not None) + (id is not None) + (ts is not None))
+    edgemon_pack_text(p, "model", 5)
+    _put_name(p, model, "a model")
+    edgemon_pack_text(p, "error", 5)
+    if error is None:
+        raise TypeError("an error is a string or an integer, not None")
+    _put_identifier(p, error, "an error")
+    if version is not None:
+        edgemon_pack_text(p, "version", 7)
+        _put_identifier(p, version, "a version")
+    if id is not None:
+        edgemon_pack_text(p, "id", 2)
+        _put_identifier(p, id, "an id")
+    if ts is not None:
+        edgemon_pack_text(p, "ts", 2)
+        _put_finite(p, ts, "ts", lost)
+    return 0
+
+
 cdef int _put_metric(edgemon_pack *p, object name, object value, object step, object ts, uint64_t *lost) except -1:
     edgemon_pack_map(p, 2 + (step is not None) + (ts is not None))
     edgemon_pack_text(p, "metric", 6)
@@ -763,6 +785,18 @@ cdef class ClientCore:
             return self._submit(&p, lost)
         except Exception as error:
             return self._refuse(error, 1)
+
+    def error(self, model, error="error", *, version=None, id=None, ts=None):
+        cdef unsigned char space[SPACE]
+        cdef edgemon_pack p = edgemon_pack_into(space, SPACE)
+        cdef uint64_t lost = 0
+        try:
+            if isinstance(error, BaseException):
+                error = type(error).__name__
+            _put_failure(&p, model, error, version, id, ts, &lost)
+            return self._submit(&p, lost)
+        except Exception as refused:
+            return self._refuse(refused, 1)
 
     def metric(self, name, value, step=None, *, ts=None):
         cdef unsigned char space[SPACE]

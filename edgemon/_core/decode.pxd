@@ -8,7 +8,7 @@ from edgemon._core._event cimport em_decoder, em_event, em_framing, em_verdict
 
 cdef class Decoder:
     cdef em_decoder decoder
-    cdef object prediction, label, metric, ack
+    cdef object prediction, label, failure, metric, ack
     cdef list names  # f0, f1, …: what features of a list are called
     cdef object record(self, const em_event *event)
     cdef object features(self, const em_event *event)

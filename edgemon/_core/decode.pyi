@@ -10,7 +10,7 @@ class BadFrameError(ValueError):
 class Decoder:
     """The limits and the scratch of decoding, for any number of connections of one thread.
 
-    records: the classes of a prediction, a label, a metric and an ack, tuples with the fields of
+    records: the classes of a prediction, a label, a failure, a metric and an ack, tuples with the fields of
     `edgemon.records`. frame_bytes: of a msgpack object or of a line, 16 to 2^28. string_bytes: of one string, at
     least 16. features: of one event, 1 to 65535. nesting: lists and maps inside one another, 1 to 64. Raises
     ValueError beyond that. Specification: csrc/em_event.h, docs/protocol.md.
@@ -18,7 +18,7 @@ class Decoder:
 
     def __init__(
         self,
-        records: tuple[type, type, type, type],
+        records: tuple[type, type, type, type, type],
         *,
         frame_bytes: int,
         string_bytes: int,

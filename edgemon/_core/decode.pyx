@@ -28,7 +28,7 @@ cdef class Decoder:
         limits.features = features
         limits.nesting = nesting
         limits.seed = <uint64_t>(hash("edgemon") & 0xFFFFFFFFFFFFFFFF)
-        self.prediction, self.label, self.metric, self.ack = records
+        self.prediction, self.label, self.failure, self.metric, self.ack = records
         self.names = []
         cdef int made = em_decoder_init(&self.decoder, &limits)
         if made == -1:
@@ -64,6 +64,14 @@ cdef class Decoder:
                 text(event.version) if event.version.size else "",
                 text(event.id),
                 text(event.text) if event.kind == EM_TEXT else event.number,
+                ts,
+            ))
+        if event.type == EM_ERROR:
+            return tuple.__new__(self.failure, (
+                text(event.model),
+                text(event.version) if event.version.size else "",
+                text(event.text),
+                text(event.id) if event.id.data != NULL else None,
                 ts,
             ))
         if event.type == EM_METRIC:

@@ -12,7 +12,7 @@ from edgemon.flow.rate import RateMeter
 from edgemon.ingest.protocol import Record, Shown
 from edgemon.ingest.server import Client
 from edgemon.metrics import Counters
-from edgemon.records import AckRequest, Label, Metric, Prediction
+from edgemon.records import AckRequest, Failure, Label, Metric, Prediction
 
 PREDICTIONS = "edgemon_ingest_predictions_total"
 # Of one client, for the disk. Who asks for more is answered that they are refused.
@@ -68,6 +68,8 @@ class Arrivals:
                 pipeline.metric(record, mono_ns, wall_s)
             elif isinstance(record, Label):
                 pipeline.label(record, mono_ns, wall_s)
+            elif isinstance(record, Failure):
+                pipeline.failure(record, mono_ns)
             else:
                 pipeline.shown(*record)
         predictions += pipeline.table.predictions

@@ -38,6 +38,7 @@ _HELP = {
     "edgemon_ingest_connections_total": "Connections of applications.",
     "edgemon_ingest_dropped_events_total": "Events of applications that were not taken, by reason.",
     "edgemon_ingest_dropped_values_total": "Single values that were not counted, by reason.",
+    "edgemon_ingest_failed_predictions_total": "Predictions that failed, as applications said.",
     "edgemon_ingest_labels_total": "Labels that came later than their predictions.",
     "edgemon_ingest_lost_replies_total": "Answers that an application did not read.",
     "edgemon_ingest_metrics_total": "Metrics of applications.",

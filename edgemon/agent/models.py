@@ -24,6 +24,8 @@ from edgemon.quality.schema import Schema, SchemaChange, StreamKind
 from edgemon.records import Prediction, Row
 
 DROPPED_VALUES = "edgemon_ingest_dropped_values_total"
+# The text stream of the errors that applications report.
+FAILURES = "error"
 _RATE_SLOT_S = 10.0
 # A window that was cut shorter says little about the rate.
 _SHORTEST_RATE_S = 1.0
@@ -43,6 +45,7 @@ class StreamBudget:
 class Model:
     """One (model, version). `observe` takes a prediction apart into streams:
 
+    error (the name that a failed prediction has) ·
     latency · output (a number or text) · confidence, entropy and class (the largest entry of a vector, how evenly
     it is spread, and the largest one's index) · f:<name> for each feature.
 
@@ -53,8 +56,8 @@ class Model:
 
     __slots__ = (
         "_absences", "_baseline", "_budget", "_capture", "_classes", "_counters", "_detector_of", "_feature_names",
-        "_pending", "_recording", "_slot_of", "_streams", "configured", "counted", "detectors", "last_seen_s",
-        "latency", "model", "predictions", "profile", "rate", "schema", "settings", "slots", "version",
+        "_pending", "_recording", "_slot_of", "_streams", "configured", "counted", "detectors", "failed", "failures",
+        "last_seen_s", "latency", "model", "predictions", "profile", "rate", "schema", "settings", "slots", "version",
         "window_end_s", "window_start_s",
     )  # fmt: skip
 
@@ -80,6 +83,8 @@ class Model:
         self._capture = capture
         self.predictions = 0
         self.counted = 0  # predictions of the open window
+        self.failures = 0  # predictions that the application said had failed
+        self.failed = 0  # of the open window
         self.rate = RateMeter(_RATE_SLOT_S, now_s)
         self._recording: Recording | None = None
         self._baseline: Baseline | None = None
@@ -189,6 +194,16 @@ class Model:
                     news.append(change)
                     self._absences.append(stream)
         return self.in_order(news)
+
+    def fail(self, error: str, now_s: float) -> None:
+        """Count a prediction that did not come about, by the name of its error."""
+        self.failures += 1
+        self.failed += 1
+        self.last_seen_s = now_s
+        if (window := self._window(FAILURES)) is None:
+            self._counters.add(DROPPED_VALUES, reason="too_many_streams")
+        else:
+            window.text(error)
 
     def in_order(self, news: list[News]) -> list[News]:
         """What one prediction made known, by the order in which the streams came first."""
@@ -329,7 +344,7 @@ class Model:
 
         cut: why the window is shorter than it should be, for the column of that name.
         """
-        if not self.counted:
+        if not self.counted and not self.failed:
             return
         common: Row = {
             "model": self.model,
@@ -339,7 +354,8 @@ class Model:
         }
         if cut:
             common["cut"] = cut
-        yield common | {"stream": "", "n": self.counted}
+        failed: Row = {"errors": self.failed} if self.failed else {}
+        yield common | {"stream": "", "n": self.counted} | failed
         for stream, window in self._streams.items():
             if row := window.row():
                 state = self.detectors.state(stream) if self.detectors is not None else None
@@ -356,12 +372,12 @@ class Model:
     def close_window(self, now_s: float, cut: str = "") -> Iterator[Row]:
         """The window's rows as `window_rows` gives them, and a new window."""
         yield from self.window_rows(now_s, cut)
-        if self.counted:
+        if self.counted or self.failed:
             self.latency = self._latency() or self.latency
             for window in self._streams.values():
                 window.reset()
             self._classes.reset()
-        self.counted = 0
+        self.counted = self.failed = 0
         self.window_start_s = now_s
         self.window_end_s = now_s + self.settings.window_s
 
@@ -391,6 +407,7 @@ class Model:
             "model": self.model,
             "version": self.version,
             "predictions": self.predictions,
+            "errors": self.failures,
             "rate_per_s": round(self.rate.rate(now_s), 3),
             "last_seen_s_ago": round(now_s - self.last_seen_s, 1),
             "latency": self.latency or self._latency(),

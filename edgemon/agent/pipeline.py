@@ -30,11 +30,13 @@ from edgemon.errors import EdgemonError, UsageError
 from edgemon.ingest.protocol import DROPPED
 from edgemon.metrics import Counters
 from edgemon.quality.schema import SchemaChange
-from edgemon.records import Event, Label, Metric, Prediction, Row, Rows
+from edgemon.records import Event, Failure, Label, Metric, Prediction, Row, Rows
 
 DROPPED_VALUES = "edgemon_ingest_dropped_values_total"
 # Predictions that Python took apart, because the hot path could not.
 SLOW = "edgemon_ingest_slow_predictions_total"
+# Predictions that did not come about, as applications said.
+FAILED = "edgemon_ingest_failed_predictions_total"
 # Why a window is shorter than its configuration says: the column `cut` of its rows.
 CUT_BY_RESTART, CUT_BY_CLOCK = "restart", "clock"
 _SEVERITY = {"started": "alarm", "autocorrelated": "warning", "blind": "warning"}
@@ -121,12 +123,9 @@ class Pipeline:
     def prediction(self, record: Prediction, mono_ns: int, wall_s: float) -> bool:
         """Count one prediction into its model, and capture it by the model's policy. False: it was dropped."""
         now_s = mono_ns / 1e9
-        model = self.models.get((record.model, record.version))
+        model = self._model_of(record, now_s, mono_ns)
         if model is None:
-            model = self._new_model(record.model, record.version, now_s, mono_ns)
-            if model is None:
-                self._counters.add(DROPPED, reason="too_many_models")
-                return False
+            return False
         features = model.named_features(record)
         model.rate.add(1, now_s)
         for news in model.observe(record, features, now_s):
@@ -143,6 +142,23 @@ class Pipeline:
         self._counters.add(SLOW)
         model.enter(record.features)
         return True
+
+    def _model_of(self, record: Prediction | Failure, now_s: float, mono_ns: int) -> Model | None:
+        """The record's model, new where it is not known; None, and counted, where it has no place."""
+        model = self.models.get((record.model, record.version))
+        if model is None:
+            model = self._new_model(record.model, record.version, now_s, mono_ns)
+            if model is None:
+                self._counters.add(DROPPED, reason="too_many_models")
+        return model
+
+    def failure(self, record: Failure, mono_ns: int) -> None:
+        """Count a prediction that the application says did not come about."""
+        model = self._model_of(record, mono_ns / 1e9, mono_ns)
+        if model is None:
+            return
+        self._counters.add(FAILED)
+        model.fail(record.error, mono_ns / 1e9)
 
     def _one_by_one(self, kind: str, rows: Rows, mono_ns: int) -> None:
         for row in rows.one_by_one():

@@ -18,9 +18,9 @@ from edgemon._core.decode import BadEventError, BadFrameError, Decoder, Stream
 from edgemon._core.intake import StreamTable
 from edgemon.errors import ProtocolError
 from edgemon.metrics import Counters
-from edgemon.records import AckRequest, Label, Metric, Prediction
+from edgemon.records import AckRequest, Failure, Label, Metric, Prediction
 
-Record = Prediction | Label | Metric | AckRequest
+Record = Prediction | Label | Failure | Metric | AckRequest
 # A prediction that a StreamTable has taken, beside the owner of its model: for who captures it.
 Shown = tuple[Any, Prediction]
 
@@ -44,7 +44,7 @@ class Limits(NamedTuple):
 def decoder(limits: Limits) -> Decoder:
     """What connections of one thread can share: it holds the scratch of one event, about 90 KB."""
     return Decoder(
-        (Prediction, Label, Metric, AckRequest),
+        (Prediction, Label, Failure, Metric, AckRequest),
         frame_bytes=limits.max_frame_bytes,
         string_bytes=limits.max_string_bytes,
         features=limits.max_features,
@@ -113,7 +113,7 @@ class Connection:
                     lost = stream.wrong_types
             if record is None:
                 return
-            if isinstance(record, Prediction | Label | Metric):
+            if isinstance(record, Prediction | Label | Failure | Metric):
                 self.events += 1
             yield record
 

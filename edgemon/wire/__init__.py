@@ -141,7 +141,8 @@ pred — one prediction a row; a row with `label` and no `output` is the truth a
 agg — one window of one stream
 
     t i8 end of the window · dur i8 µs · model str · version str ·
-    stream str: "" the model itself, "output", "confidence", "entropy", "class", "latency" or "f:<feature>" ·
+    stream str: "" the model itself, "output", "confidence", "entropy", "class", "latency", "f:<feature>" or "error",
+    the names of errors that the application reported · errors i8? of "": predictions that failed so, not in n ·
     n i8 finite values · missing, nan, pinf, ninf, wrong_type i8? counts, absent = 0 ·
     mean, m2, min, max f8? (m2 = sum of squared distances from the mean) · sketch bin? of quantiles, mergeable ·
     profile str? 16 hexadecimal digits of the reference's hash, "" or absent = none ·

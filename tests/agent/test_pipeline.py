@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from edgemon.agent.pipeline import DROPPED_VALUES, Pipeline
+from edgemon.agent.pipeline import DROPPED_VALUES, FAILED, Pipeline
 from edgemon.agent.recording import Recording
 from edgemon.config import Config, parse
 from edgemon.drift.build import ProfileBuilder
@@ -16,7 +16,7 @@ from edgemon.drift.profile import Profile
 from edgemon.errors import UsageError
 from edgemon.ingest.protocol import DROPPED
 from edgemon.metrics import Counters
-from edgemon.records import Event, Label, Metric, Prediction, Row
+from edgemon.records import Event, Failure, Label, Metric, Prediction, Row
 
 SECOND = 10**9
 WALL_S = 1_800_000_000.0
@@ -141,6 +141,27 @@ def test_what_is_no_number_is_counted_by_name_and_kept_in_the_captured_row() -> 
     assert harness.rows[5][1]["f:a"] == "text"
     assert harness.counters.get(DROPPED_VALUES, reason="wrong_type") == 1
     assert "schema.type" in harness.types()
+
+
+def test_errors_of_the_application_are_counted_by_model_and_name() -> None:
+    harness = Harness()
+    harness.predict()
+    for error in ("timeout", "503", "timeout"):
+        harness.pipeline.failure(Failure("m", "1", error, None, None), 100 * SECOND)
+    rows = harness.close(161.0)
+    assert (rows[""]["n"], rows[""]["errors"]) == (1, 3)
+    assert json.loads(str(rows["error"]["cats"])) == {"timeout": 2, "503": 1}
+    assert harness.counters.get(FAILED) == 3
+    harness.predict(170.0)
+    assert "errors" not in harness.close(230.0)[""]
+
+
+def test_a_window_of_errors_alone_is_a_window() -> None:
+    harness = Harness()
+    harness.pipeline.failure(Failure("m", "1", "timeout", None, None), 100 * SECOND)
+    assert harness.types() == ["model.started"]
+    rows = harness.close(161.0)
+    assert (rows[""]["n"], rows[""]["errors"]) == (0, 1)
 
 
 def test_a_feature_that_is_left_out_counts_as_missing() -> None:

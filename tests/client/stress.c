@@ -100,13 +100,14 @@ static void bad_input(void)
     CHECK(edgemon_log(client, &made) == EDGEMON_OK);
     CHECK(edgemon_truth(client, "m", NULL, 1, NULL) == EDGEMON_BAD_EVENT);
     CHECK(edgemon_truth(client, "m", "id", 1, "\xff") == EDGEMON_BAD_EVENT);
+    CHECK(edgemon_error(client, "m", "", NULL) == EDGEMON_BAD_EVENT);
     CHECK(edgemon_metric(client, "", 1, NULL) == EDGEMON_BAD_EVENT);
     CHECK(edgemon_flush(client, EDGEMON_MEMORY, 0.0) == 0);
     edgemon_close(client, 60.0); /* nobody is there: at once */
     made = prediction("m");
     CHECK(edgemon_log(client, &made) == EDGEMON_CLOSED);
     edgemon_get_counts(client, &counts);
-    CHECK(counts.dropped[EDGEMON_BAD_EVENT] == refused + 7);
+    CHECK(counts.dropped[EDGEMON_BAD_EVENT] == refused + 8);
     CHECK(counts.dropped[EDGEMON_CLOSED] == counts.taken + 1);
     edgemon_free(client);
     options.buffer_bytes = 1;

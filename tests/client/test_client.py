@@ -226,6 +226,27 @@ def test_truth_and_metric_say_what_the_protocol_needs(collector: Collector) -> N
     ]
 
 
+def test_an_error_has_a_name_a_code_or_an_exception(collector: Collector) -> None:
+    client = edgemon.Client(collector.path)
+    assert client.error("fraud")
+    assert client.error("fraud", "timeout", version=3, id="a-17", ts=1.5)
+    assert client.error("fraud", 503)
+    assert client.error("fraud", ValueError("what it says may be secret"))
+    with pytest.warns(RuntimeWarning):
+        assert not client.error("fraud", None)  # type: ignore[arg-type]
+    assert not client.error("", "timeout")
+    assert not client.error("fraud", "x" * 257)
+    assert client.dropped["bad_event"] == 3
+    client.close()
+    wait_for(lambda: len(collector.events) == 4)
+    assert collector.events == [
+        {"model": "fraud", "error": "error"},
+        {"model": "fraud", "error": "timeout", "version": 3, "id": "a-17", "ts": 1.5},
+        {"model": "fraud", "error": 503},
+        {"model": "fraud", "error": "ValueError"},
+    ]
+
+
 # ---- many at once ----------------------------------------------------------------------------------------------------
 
 

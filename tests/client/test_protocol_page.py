@@ -37,7 +37,7 @@ def test_c(device: Device, tmp_path: Path) -> None:
     done = run(device, str(program))
     assert (done.returncode, done.stdout, done.stderr) == (
         0,
-        "1002 sent, 0 dropped, all on disk\n",
+        "1003 sent, 0 dropped, all on disk\n",
         "",
     )
     device.stop()
@@ -45,6 +45,9 @@ def test_c(device: Device, tmp_path: Path) -> None:
     assert [row["f:amount"] for row in predictions] == [12.5 + number for number in range(1000)]
     assert {row["latency"] for row in predictions} == {0.003}
     assert [row["id"] for row in rows(device, "pred") if "label" in row] == ["a-17"]
+    assert [row["cats"] for row in rows(device, "agg") if row["stream"] == "error"] == [
+        '{"timeout": 1}'
+    ]
     assert [row["value"] for row in rows(device, "sys") if row.get("name") == "queue/length"] == [3]
 
 

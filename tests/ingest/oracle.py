@@ -16,7 +16,7 @@ import msgpack
 from edgemon.errors import ProtocolError
 from edgemon.ingest.protocol import DROPPED, DROPPED_VALUES, Limits, Record
 from edgemon.metrics import Counters
-from edgemon.records import AckRequest, Label, Metric, Prediction
+from edgemon.records import AckRequest, Failure, Label, Metric, Prediction
 
 # Position -> field of the compact form; trailing fields may be left out.
 COMPACT = ("model", "output", "features", "latency", "id", "ts", "version")
@@ -241,7 +241,7 @@ def _record(frame: object, limits: Limits, counters: Counters) -> Record:
 
 def _model_record(
     frame: dict[str, object], limits: Limits, counters: Counters
-) -> Prediction | Label:
+) -> Prediction | Label | Failure:
     model = _name(frame, "model", limits)
     version = _identifier(frame.get("version"), "version", limits) or ""
     identifier = _identifier(frame.get("id"), "id", limits)
@@ -257,6 +257,9 @@ def _model_record(
         else:
             raise _BadEventError("bad_label", '"label" is a number or a string')
         return Label(model, version, identifier, label, ts)
+    error = _identifier(frame.get("error"), "error", limits)
+    if error is not None:
+        return Failure(model, version, error, identifier, ts)
     return Prediction(
         model=model,
         version=version,

@@ -53,7 +53,7 @@ def agree(data: bytes, limits: Limits = DEFAULT, ended: bool = True) -> Outcome:
 
 # --- events that are made ---------------------------------------------------------------------------------------------
 
-NAMES = ["model", "version", "id", "ts", "latency", "output", "features", "label", "metric", "value",
+NAMES = ["model", "version", "id", "ts", "latency", "output", "features", "label", "error", "metric", "value",
          "step", "ack", "level"]  # fmt: skip
 numbers = (
     st.integers(-(2**63), 2**64 - 1)
@@ -353,7 +353,8 @@ PLACES = [
     '{"ack":%s}', '{"ack":1,"level":%s}', '{"model":%s}', '{"model":"m","version":%s}', '{"model":"m","id":%s}',
     '{"model":"m","ts":%s}', '{"model":"m","latency":%s}', '{"model":"m","output":%s}', '{"model":"m","output":[1,%s]}',
     '{"model":"m","features":%s}', '{"model":"m","features":[1,%s]}', '{"model":"m","features":{"é":%s}}',
-    '{"model":"m","id":"a","label":%s}', '{"model":"m","id":%s,"label":1}', '{"metric":%s,"value":1}',
+    '{"model":"m","error":%s}', '{"model":"m","id":"a","label":%s}', '{"model":"m","id":%s,"label":1}',
+    '{"metric":%s,"value":1}',
     '{"metric":"m","value":%s}', '{"metric":"m","value":1,"step":%s}', '{"model":"m","other":%s}', "%s",
     '["m",1,null,null,%s]', '["m",1,null,null,null,null,null,%s]',
 ]  # fmt: skip

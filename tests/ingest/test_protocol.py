@@ -16,7 +16,7 @@ from edgemon._core.decode import Stream
 from edgemon.errors import ProtocolError
 from edgemon.ingest.protocol import DROPPED, Connection, Limits, Record, decoder
 from edgemon.metrics import Counters
-from edgemon.records import AckRequest, Label, Metric, Prediction
+from edgemon.records import AckRequest, Failure, Label, Metric, Prediction
 
 
 def feed(*chunks: bytes, limits: Limits | None = None) -> tuple[list[Record], Connection, Counters]:
@@ -84,6 +84,24 @@ def test_labels_metrics_and_acks_are_told_apart() -> None:
     assert connection.events == 2
 
 
+def test_a_prediction_that_failed_is_a_record_of_its_own() -> None:
+    records, connection, _ = feed(
+        as_json(
+            {"model": "m", "error": "timeout", "output": 1, "features": "passed over"},
+            {"model": "m", "version": 3, "error": 503, "id": "a", "ts": 1.5},
+            {"model": "m", "error": None, "output": 1},  # an application that always has the field
+            {"model": "m", "error": "x", "id": "a", "label": 1},
+        )
+    )
+    assert records == [
+        Failure("m", "", "timeout", None, None),
+        Failure("m", "3", "503", "a", 1.5),
+        Prediction("m", "", {}, 1.0, None, None, None),
+        Label("m", "", "a", 1.0, None),
+    ]
+    assert connection.events == 4
+
+
 def test_nan_and_infinity_come_through_both_encodings() -> None:
     event = {"model": "m", "output": math.nan, "features": [math.inf, -math.inf]}
     for encode in (as_json, as_msgpack):
@@ -117,7 +135,7 @@ events = st.fixed_dictionaries(
     optional={
         "model": anything, "output": anything, "features": anything, "id": anything, "ts": anything,
         "latency": anything, "label": anything, "version": anything, "metric": anything, "value": anything,
-        "step": anything, "ack": anything, "level": anything,
+        "step": anything, "ack": anything, "level": anything, "error": anything,
     },
 )  # fmt: skip
 
@@ -157,6 +175,7 @@ def test_every_event_is_a_record_or_a_counted_drop(made: list[dict[str, object]]
         ({"model": "m", "output": "x" * 5000}, "string_size"),
         ({"model": "m", "id": [1]}, "bad_id"),
         ({"model": "m", "label": 1}, "bad_label"),
+        ({"model": "m", "error": ["timeout"]}, "bad_id"),
         ({"metric": "x", "value": "high"}, "bad_metric"),
         ({"ack": [1]}, "bad_ack"),
         ({"ack": 1, "level": "moon"}, "bad_ack"),
