@@ -319,10 +319,11 @@ class Spool:
             durable = False
         if self._retention.unpublished:  # a segment that vanished then would leave no trace
             durable = False
-        for lane in self._lanes.values():
-            if lane.settled:
-                self._ledger.settle(lane.settled)
-                lane.settled = []
+        else:
+            for lane in self._lanes.values():
+                if lane.settled:
+                    self._ledger.settle(lane.settled)
+                    lane.settled = []
         self._health.attempt(lambda: self._ledger.save(sync=forgettable))
         self._health.count_wear(self._fs)
         if durable:

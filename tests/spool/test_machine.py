@@ -433,6 +433,18 @@ def test_a_segment_that_somebody_removed_does_not_come_back_with_the_power() -> 
     machine.teardown()
 
 
+def test_a_gap_is_settled_by_a_batch_that_the_watermark_knows() -> None:
+    """Found by the machine: the batch that carried it was durable, but not published, and could vanish unseen."""
+    machine = begun()
+    machine.append(kind="agg", size=0)
+    machine.sync()
+    machine.remove_a_file(seed=0)
+    machine.ship_gaps(size=0)
+    machine.fail(code=errno.EIO, operation="write", part="watermark", skip=0, times=2)
+    machine.stop_and_start()
+    machine.teardown()
+
+
 @pytest.mark.slow
 def test_whatever_the_disk_does_promises_are_kept_for_long() -> None:
     run(examples=2000, steps=50)
