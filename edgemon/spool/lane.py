@@ -17,6 +17,10 @@ from edgemon.spool.fs import File, FileSystem, join
 from edgemon.spool.segment import Header
 
 
+# Files of a lane that the disk does not let go; with more of them no new one is begun.
+MAX_STUCK_FILES = 32
+
+
 def boot_s() -> float:
     """Seconds since the machine started, sleep included."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -92,6 +96,7 @@ class Lane:
         "_fs",
         "_now_s",
         "_segment_size_bytes",
+        "_stuck",
         "durable_seq",
         "folder",
         "kind",
@@ -121,12 +126,15 @@ class Lane:
         ] = []  # gaps that became durable with their batch; the owner takes them
         self._file: File | None = None
         self._durable: Segment | None = None  # the open segment as of its last good sync
+        self._stuck: dict[str, int] = {}  # files that could not be unlinked, and their bytes
         self._dirty = False
         self._dir_dirty = False
 
     @property
     def size_bytes(self) -> int:
-        return sum(segment.size_bytes for segment in tuple(self.segments))
+        """Of all segments, and of files that the disk did not let go."""
+        stuck = sum(tuple(self._stuck.values()))
+        return stuck + sum(segment.size_bytes for segment in tuple(self.segments))
 
     @property
     def dirty(self) -> bool:
@@ -199,14 +207,15 @@ class Lane:
         durable = self._durable
         for item in self.pending:
             item.written = False
-        if durable is not None and durable.batches:
-            self._cut(durable.size_bytes)
-            self.segments.append(durable)
+        kept = durable is not None and durable.batches > 0
+        self._cut(durable.size_bytes if durable is not None and kept else 0)
         self._close()
-        if durable is None or not durable.batches:
-            # If it stays, recovery finds its batches again in the segment that follows.
+        if durable is not None and kept:
+            self.segments.append(durable)
+        else:
+            # If it stays, and whole, recovery finds its batches again in the segment that follows.
             with suppress(OSError):
-                self._fs.unlink(self.path(active))
+                self._unlink(active)
         self._dirty = False
 
     def remove_oldest(self) -> None:
@@ -218,7 +227,25 @@ class Lane:
             while self.pending and self.pending[0].written:
                 self.pending.popleft()
         self._dir_dirty = bool(self.segments) and self._dir_dirty
-        self._fs.unlink(self.path(segment))
+        self._unlink(segment)
+
+    def sweep(self) -> None:
+        """Try again to unlink what stuck. Raises OSError."""
+        for path in list(self._stuck):
+            with suppress(FileNotFoundError):
+                self._fs.unlink(path)
+            del self._stuck[path]
+
+    def _unlink(self, segment: Segment) -> None:
+        path = self.path(segment)
+        try:
+            self._fs.unlink(path)
+        except OSError:
+            size_bytes = segment.size_bytes
+            with suppress(OSError):
+                size_bytes = self._fs.size(path)
+            self._stuck[path] = size_bytes
+            raise
 
     def lost_with_oldest(self) -> list[Pending]:
         """Batches, not durable yet, that `remove_oldest` would take along."""
@@ -231,6 +258,8 @@ class Lane:
         self._close()
 
     def _create(self, seq: int) -> None:
+        if len(self._stuck) >= MAX_STUCK_FILES:
+            self.sweep()
         self._fs.make_dir(self.folder)
         names = map(layout.parse_segment_name, self._fs.listdir(self.folder))
         copies = [parsed[1] for parsed in names if parsed is not None and parsed[0] == seq]

@@ -156,6 +156,7 @@ class Retention:
         self.acked = read_cursor(self._fs, self._directory)
         delivered = []
         for lane in self._lanes.values():
+            self._health.attempt(lane.sweep)
             limit = len(lane.segments)
             if lane.appending and (not under_pressure or lane.pending):
                 limit -= 1

@@ -445,6 +445,22 @@ def test_a_gap_is_settled_by_a_batch_that_the_watermark_knows() -> None:
     machine.teardown()
 
 
+def test_files_that_cannot_be_unlinked_take_room() -> None:
+    """Found by the machine: each failed sync left a copy behind, which no bound counted."""
+    machine = begun()
+    machine.fail(code=errno.EIO, operation="truncate", part="pred", skip=0, times=50)
+    machine.fail(code=errno.EIO, operation="unlink", part="pred", skip=0, times=50)
+    for _ in range(20):
+        machine.fail(code=errno.EIO, operation="sync", part="pred", skip=0, times=1)
+        machine.append(kind="pred", size=1000)
+        machine.sync()
+        machine.bounds_hold()
+    machine.teardown()
+    machine.maintain()
+    files = [path for path in machine.fs.paths(DIRECTORY) if path.endswith(".zst")]
+    assert sum(machine.fs.size(path) for path in files) == machine.spool.usage().size_bytes
+
+
 @pytest.mark.slow
 def test_whatever_the_disk_does_promises_are_kept_for_long() -> None:
     run(examples=2000, steps=50)
