@@ -16,7 +16,6 @@ from edgemon.spool import layout
 from edgemon.spool.fs import File, FileSystem, join
 from edgemon.spool.segment import Header
 
-
 # Files of a lane that the disk does not let go; with more of them no new one is begun.
 MAX_STUCK_FILES = 32
 
