@@ -7,10 +7,13 @@
 
 enum {
     LANES = 16,
+    AHEAD = 4, /* values taken at once */
     VERSION = 1,
     HEADER = 20,
     ALIGNMENT = 64, /* of the floats: a cache line, and a vector of any processor */
 };
+
+#define ROUNDING 1.001 /* more than what a sum of floats can be off after AHEAD steps */
 
 /* --- table ----------------------------------------------------------------------------------- */
 
@@ -75,8 +78,10 @@ int em_esr_table_init(em_esr_table *table, const double *cuts, uint32_t cut_coun
     }
     for (uint32_t cell = 0; cell <= cut_count; cell++) {
         float *row = table->factors + cell * table->width;
+        table->largest[cell] = 0.0f;
         for (uint32_t k = 0; k < table->width; k++) {
             row[k] = k < count ? (float)(factor(&bets[k], cell) * (1.0 - 0x1p-22)) : 0.0f;
+            table->largest[cell] = fmaxf(table->largest[cell], row[k]);
             hash = fingerprint(hash, float_bits(row[k]));
         }
     }
@@ -196,11 +201,58 @@ static inline void take(em_esr *esr, double x)
     esr->total = advance(esr->r, table->factors + cell * table->width, table->width / LANES);
 }
 
+/* As `advance` for AHEAD values, none of which brings any R to the ceiling: a row of R stays in registers for all. */
+static inline float advance_ahead(float *restrict r, const float *const factors[AHEAD], size_t rows)
+{
+    const float *restrict f0 = factors[0], *restrict f1 = factors[1];
+    const float *restrict f2 = factors[2], *restrict f3 = factors[3];
+    float sum[LANES] = {0};
+    for (size_t row = 0; row < rows; row++) {
+        _Pragma("GCC unroll 1") for (size_t lane = 0; lane < LANES; lane++)
+        {
+            size_t k = row * LANES + lane;
+            float value = (r[k] + 1.0f) * f0[k];
+            value = (value + 1.0f) * f1[k];
+            value = (value + 1.0f) * f2[k];
+            value = (value + 1.0f) * f3[k];
+            r[k] = value;
+            sum[lane] += value;
+        }
+    }
+    return fold(sum);
+}
+
+/* AHEAD values, unless some bet that wins most with each of them might bring the sum to the limit: false then, and
+ * nothing has changed. The limit is below the ceiling. */
+static inline bool take_ahead(em_esr *esr, const double *x)
+{
+    const em_esr_table *table = esr->table;
+    const float *factors[AHEAD];
+    uint32_t cells[AHEAD];
+    double most = (double)esr->total, highest = 0.0;
+    for (size_t i = 0; i < AHEAD; i++) {
+        cells[i] = cell_of(table, x[i]);
+        factors[i] = table->factors + cells[i] * table->width;
+        most = (most + table->bets) * (double)table->largest[cells[i]];
+        highest = most > highest ? most : highest;
+    }
+    if (highest * ROUNDING >= (double)esr->limit_total)
+        return false;
+    esr->total = advance_ahead(esr->r, factors, table->width / LANES);
+    for (size_t i = 0; i < AHEAD; i++)
+        remember(esr, cells[i]);
+    return true;
+}
+
 static inline size_t take_until(em_esr *esr, const double *x, size_t count, bool *crossed)
 {
     *crossed = false;
     size_t i = 0;
     while (i < count && !*crossed) {
+        if (count - i >= AHEAD && take_ahead(esr, x + i)) {
+            i += AHEAD;
+            continue;
+        }
         take(esr, x[i++]);
         *crossed = esr->total >= esr->limit_total;
     }

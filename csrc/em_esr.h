@@ -72,6 +72,7 @@ typedef struct {
 typedef struct {
     double cuts[EM_ESR_CUTS + 1]; /* increasing, then +inf */
     float *factors;               /* a row of `width` for each cell; 0 behind the last bet */
+    float largest[EM_ESR_CUTS + 1]; /* factor of each cell */
     uint8_t *half_lines;          /* of each bet: 2 * cut + above */
     uint64_t fingerprint;         /* of cuts and factors */
     uint32_t cut_count;

@@ -31,17 +31,42 @@ void em_hist_reset(em_hist *hist)
     memset(hist->counts, 0, ((size_t)hist->edge_count + 1) * sizeof *hist->counts);
 }
 
-/* Without a branch on what a value is: which bin comes next is as good as random. */
-void em_hist_push(em_hist *hist, double x)
+enum { GROUP = 16 }; /* values whose searches overlap */
+
+/* How many edges are < each x. Without a branch on what a value is, since which bin comes next is as good as random; and
+ * step by step for all of a group, so that no search waits for another. */
+static inline void find_bins(const em_hist *hist, const double *x, size_t count, uint32_t *bins)
 {
-    const double *first = hist->edges; /* the first edge >= x is in [first, first + left] */
-    uint32_t left = hist->edge_count;
+    const double *edges = hist->edges;
+    for (size_t i = 0; i < count; i++)
+        bins[i] = 0;
+    uint32_t left = hist->edge_count; /* the first edge >= x is in [bin, bin + left] */
     while (left > 1) {
         uint32_t half = left / 2;
-        first += (first[half - 1] < x) * half;
+        for (size_t i = 0; i < count; i++)
+            bins[i] += (edges[bins[i] + half - 1] < x[i]) * half;
         left -= half;
     }
-    hist->counts[(size_t)(first - hist->edges) + (*first < x)]++;
+    for (size_t i = 0; i < count; i++)
+        bins[i] += edges[bins[i]] < x[i];
+}
+
+void em_hist_push_many(em_hist *hist, const double *x, size_t count)
+{
+    uint32_t bins[GROUP];
+    for (; count >= GROUP; count -= GROUP, x += GROUP) {
+        find_bins(hist, x, GROUP, bins);
+        for (size_t i = 0; i < GROUP; i++)
+            hist->counts[bins[i]]++;
+    }
+    find_bins(hist, x, count, bins);
+    for (size_t i = 0; i < count; i++)
+        hist->counts[bins[i]]++;
+}
+
+void em_hist_push(em_hist *hist, double x)
+{
+    em_hist_push_many(hist, &x, 1);
 }
 
 size_t em_hist_memory(const em_hist *hist)

@@ -27,6 +27,8 @@ int em_hist_init(em_hist *hist, const double *edges, uint32_t edge_count);
 void em_hist_free(em_hist *hist);
 void em_hist_reset(em_hist *hist);
 void em_hist_push(em_hist *hist, double x);
+/* As em_hist_push of each. */
+void em_hist_push_many(em_hist *hist, const double *x, size_t count);
 size_t em_hist_memory(const em_hist *hist);
 
 #endif

@@ -17,26 +17,36 @@ static double clamp(const em_moments *m, double mean)
     return mean < m->min ? m->min : mean > m->max ? m->max : mean;
 }
 
+/* What a value waits for is the mean before it, so the share 1/n is made beside that and not behind it. */
+void em_moments_push_many(em_moments *moments, const double *x, size_t count)
+{
+    em_moments now = *moments, *m = &now;
+    for (size_t i = 0; i < count; i++) {
+        assert(isfinite(x[i]));
+        double value = x[i] + 0.0; /* -0.0 becomes 0.0, so that merges in any order give the same bits */
+        m->count++;
+        m->min = value < m->min ? value : m->min;
+        m->max = value > m->max ? value : m->max;
+        if (m->count == 1) {
+            m->mean = value;
+            continue;
+        }
+        double share = 1.0 / (double)m->count;
+        double delta = value - m->mean;
+        if (isfinite(delta)) {
+            m->mean = clamp(m, m->mean + delta * share);
+            m->m2 += delta * (value - m->mean);
+        } else { /* farther apart than the largest double: the mean still exists, M2 does not */
+            m->mean = clamp(m, m->mean + (value * share - m->mean * share));
+            m->m2 = INFINITY;
+        }
+    }
+    *moments = now;
+}
+
 void em_moments_push(em_moments *m, double x)
 {
-    assert(isfinite(x));
-    x += 0.0; /* -0.0 becomes 0.0, so that merges in any order give the same bits */
-    m->count++;
-    m->min = x < m->min ? x : m->min;
-    m->max = x > m->max ? x : m->max;
-    if (m->count == 1) {
-        m->mean = x;
-        return;
-    }
-    double n = (double)m->count;
-    double delta = x - m->mean;
-    if (isfinite(delta)) {
-        m->mean = clamp(m, m->mean + delta / n);
-        m->m2 += delta * (x - m->mean);
-    } else { /* farther apart than the largest double: the mean still exists, M2 does not */
-        m->mean = clamp(m, m->mean + (x / n - m->mean / n));
-        m->m2 = INFINITY;
-    }
+    em_moments_push_many(m, &x, 1);
 }
 
 void em_moments_merge(em_moments *m, const em_moments *other)

@@ -27,6 +27,8 @@ typedef struct {
 
 void em_moments_reset(em_moments *m);
 void em_moments_push(em_moments *m, double x);
+/* As em_moments_push of each. */
+void em_moments_push_many(em_moments *m, const double *x, size_t count);
 /* Adds all of `other`, which may be the same object. */
 void em_moments_merge(em_moments *m, const em_moments *other);
 

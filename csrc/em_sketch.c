@@ -73,23 +73,38 @@ static inline double rough_log2(double u)
     return low + high * u4;
 }
 
+/* The position of a magnitude on the scale of bins, in bins: that of exact_index, but for `rough_margin`. Not of denormals
+ * and 0. The exponent becomes a double by its bits, which has vector instructions everywhere. */
+static inline double rough_position(const em_sketch *sketch, double magnitude)
+{
+    uint64_t bits, exponent_bits;
+    memcpy(&bits, &magnitude, sizeof bits);
+    exponent_bits = (bits >> 52) | UINT64_C(0x4330000000000000); /* 2^52 + exponent */
+    bits = (bits & UINT64_C(0x000fffffffffffff)) | UINT64_C(0x3ff0000000000000);
+    double mantissa, exponent;
+    memcpy(&mantissa, &bits, sizeof mantissa);
+    memcpy(&exponent, &exponent_bits, sizeof exponent);
+    return ((exponent - (0x1p52 + 1023.0)) + rough_log2(mantissa - 1.0)) * sketch->bins_per_octave;
+}
+
+/* The whole number above a position, which is not near one: far smaller than 2^51. */
+static inline double rough_bin(double position)
+{
+    return ((position + 0.5) + 0x1.8p52) - 0x1.8p52;
+}
+
+/* Whether a rough position tells the bin. */
+static inline bool is_sure(const em_sketch *sketch, double position, double bin, double magnitude)
+{
+    return (fabs((bin - position) - 0.5) <= 0.5 - sketch->rough_margin) & (magnitude >= DBL_MIN);
+}
+
 /* A logarithm costs more than all else here. A rough one tells the bin, but for values near a border, one in some ten
  * thousand, which are asked exactly: the bin is always that of exact_index. */
 static inline int32_t index_of(const em_sketch *sketch, double magnitude)
 {
-    uint64_t bits;
-    memcpy(&bits, &magnitude, sizeof bits);
-    int32_t exponent = (int32_t)(bits >> 52) - 1023;
-    bits = (bits & UINT64_C(0x000fffffffffffff)) | UINT64_C(0x3ff0000000000000);
-    double mantissa;
-    memcpy(&mantissa, &bits, sizeof mantissa);
-    double position = (exponent + rough_log2(mantissa - 1.0)) * sketch->bins_per_octave;
-    int32_t index = (int32_t)position;
-    index += (double)index < position;
-    double above = (double)index - position, margin = sketch->rough_margin;
-    if (above < margin || above > 1.0 - margin || magnitude < DBL_MIN)
-        return exact_index(sketch, magnitude);
-    return index;
+    double position = rough_position(sketch, magnitude), bin = rough_bin(position);
+    return is_sure(sketch, position, bin, magnitude) ? (int32_t)bin : exact_index(sketch, magnitude);
 }
 
 static double middle_of(const em_sketch *sketch, int32_t index)
@@ -196,6 +211,13 @@ static inline em_sketch_side *side_of(em_sketch *sketch, bool negative)
                               negative * (offsetof(em_sketch, negative) - positive));
 }
 
+/* As bin_at, but without a branch. */
+static inline uint32_t place_of(const em_sketch *sketch, bool negative, uint32_t below)
+{
+    uint32_t mirror = 0U - (uint32_t)!negative;
+    return ((sketch->max_bins - 1) & mirror) + ((below ^ mirror) - mirror);
+}
+
 void em_sketch_push(em_sketch *sketch, double x)
 {
     assert(!isnan(x));
@@ -215,14 +237,69 @@ void em_sketch_push(em_sketch *sketch, double x)
     em_sketch_side *side = side_of(sketch, negative);
     int32_t index = index_of(sketch, fabs(x));
     if (side->count != 0 && side->low <= index && index <= side->high) {
-        /* As bin_at, but without a branch. */
-        uint32_t below = (uint32_t)(side->high - index), mirror = 0U - (uint32_t)!negative;
         side->count++;
-        sketch->bins[((sketch->max_bins - 1) & mirror) + ((below ^ mirror) - mirror)]++;
+        sketch->bins[place_of(sketch, negative, (uint32_t)(side->high - index))]++;
         return;
     }
     int32_t low = make_room(sketch, negative, index, index);
     add(sketch, negative, index > low ? index : low, 1);
+}
+
+enum { GROUP = 8 }; /* values whose bins are found beside each other */
+
+/* GROUP values at once, where each is 0 or falls into the bins that there are, and none is near a border; else false, and
+ * nothing has changed. */
+static inline bool push_group(em_sketch *sketch, const double *x)
+{
+    double bins[GROUP], positions[GROUP];
+    /* Left whole, gcc makes vector instructions of this loop. */
+    _Pragma("GCC unroll 1") for (int i = 0; i < GROUP; i++)
+    {
+        positions[i] = rough_position(sketch, fabs(x[i]));
+        bins[i] = rough_bin(positions[i]);
+    }
+    uint32_t unsure = 0;
+    const em_sketch_side *sides[2] = {&sketch->positive, &sketch->negative};
+    int32_t low[2], high[2];
+    for (int side = 0; side < 2; side++) {
+        low[side] = sides[side]->count != 0 ? sides[side]->low : INT32_MAX;
+        high[side] = sides[side]->high;
+    }
+    uint64_t zeros = 0, negatives = 0, *places[GROUP];
+    for (int i = 0; i < GROUP; i++) {
+        bool zero = x[i] == 0.0, negative = x[i] < 0.0;
+        int32_t index = (int32_t)bins[i];
+        bool sure = is_sure(sketch, positions[i], bins[i], fabs(x[i]));
+        unsure |= (!sure | (index < low[negative]) | (index > high[negative])) & !zero;
+        uint32_t place = place_of(sketch, negative, (uint32_t)(high[negative] - index));
+        places[i] = zero ? &zeros : &sketch->bins[place];
+        negatives += negative;
+    }
+    if (unsure)
+        return false;
+    for (int i = 0; i < GROUP; i++) {
+        double value = x[i] + 0.0; /* -0.0 becomes 0.0 */
+        sketch->min = value < sketch->min ? value : sketch->min;
+        sketch->max = value > sketch->max ? value : sketch->max;
+        ++*places[i];
+    }
+    sketch->zeros += zeros;
+    sketch->negative.count += negatives;
+    sketch->positive.count += GROUP - zeros - negatives;
+    return true;
+}
+
+void em_sketch_push_many(em_sketch *sketch, const double *x, size_t count)
+{
+    while (count > 0) {
+        size_t n = count < GROUP ? count : GROUP;
+        if (n < GROUP || !push_group(sketch, x)) {
+            for (size_t i = 0; i < n; i++)
+                em_sketch_push(sketch, x[i]);
+        }
+        x += n;
+        count -= n;
+    }
 }
 
 static void merge_side(em_sketch *sketch, const em_sketch *other, bool negative)

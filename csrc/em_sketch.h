@@ -64,6 +64,8 @@ int em_sketch_init(em_sketch *sketch, double relative_error, uint32_t max_bins);
 void em_sketch_free(em_sketch *sketch);
 void em_sketch_reset(em_sketch *sketch);
 void em_sketch_push(em_sketch *sketch, double x);
+/* As em_sketch_push of each. */
+void em_sketch_push_many(em_sketch *sketch, const double *x, size_t count);
 /* All values, infinities too. */
 uint64_t em_sketch_count(const em_sketch *sketch);
 /* Adds all of `other`, which has the same relative error and max_bins and is not the same object.

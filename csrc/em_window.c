@@ -12,17 +12,29 @@ static void count_special(em_window *window, double x)
         window->ninf++;
 }
 
-/* The parts side by side, value for value: their chains of operations do not wait for each other. */
+/* Finite numbers from the first on. */
+static size_t finite_until(const double *x, size_t count)
+{
+    size_t i = 0;
+    while (i < count && isfinite(x[i]))
+        i++;
+    return i;
+}
+
 void em_window_push(em_window *window, const double *x, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (!isfinite(x[i])) {
-            count_special(window, x[i]);
-            continue;
+    while (count > 0) {
+        size_t n = finite_until(x, count);
+        if (n == 0) {
+            count_special(window, *x);
+            n = 1;
+        } else {
+            em_moments_push_many(window->moments, x, n);
+            em_sketch_push_many(window->sketch, x, n);
+            if (window->hist != NULL)
+                em_hist_push_many(window->hist, x, n);
         }
-        em_moments_push(window->moments, x[i]);
-        em_sketch_push(window->sketch, x[i]);
-        if (window->hist != NULL)
-            em_hist_push(window->hist, x[i]);
+        x += n;
+        count -= n;
     }
 }

@@ -1,5 +1,7 @@
 from collections.abc import Sequence
 
+from typing_extensions import Buffer
+
 class Histogram:
     """Counts over fixed edges: bin i holds edges[i-1] < x <= edges[i]; the outer bins are
     open-ended.
@@ -17,6 +19,8 @@ class Histogram:
 
     def __init__(self, edges: Sequence[float]) -> None: ...
     def push(self, x: float) -> None: ...
+    def push_many(self, values: Buffer) -> None:
+        """Contiguous doubles; all or nothing."""
     def reset(self) -> None: ...
     def counts(self) -> list[int]:
         """One more than edges."""

@@ -1,9 +1,10 @@
 """Counts over fixed edges."""
 
+from cpython.buffer cimport PyBuffer_Release
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from edgemon._core._border cimport ordered
+from edgemon._core._border cimport doubles, no_nan, ordered
 
 
 cdef extern from "em_hist.h" nogil:
@@ -12,6 +13,7 @@ cdef extern from "em_hist.h" nogil:
     void em_hist_free(em_hist *)
     void em_hist_reset(em_hist *)
     void em_hist_push(em_hist *, double)
+    void em_hist_push_many(em_hist *, const double *, size_t)
     size_t em_hist_memory(const em_hist *)
 
 
@@ -38,6 +40,16 @@ cdef class Histogram:
 
     def push(self, x):
         em_hist_push(&self.hist, ordered(x))
+
+    def push_many(self, values):
+        cdef Py_buffer view
+        cdef Py_ssize_t count = doubles(values, &view)
+        cdef const double *x = <const double *>view.buf
+        try:
+            no_nan(x, count)
+            em_hist_push_many(&self.hist, x, count)
+        finally:
+            PyBuffer_Release(&view)
 
     def reset(self):
         em_hist_reset(&self.hist)

@@ -10,6 +10,7 @@ from edgemon._core._border cimport doubles, real
 cdef extern from "em_moments.h" nogil:
     void em_moments_reset(em_moments *)
     void em_moments_push(em_moments *, double)
+    void em_moments_push_many(em_moments *, const double *, size_t)
     void em_moments_merge(em_moments *, const em_moments *)
 
 
@@ -31,8 +32,7 @@ cdef class Moments:
             for i in range(count):
                 if not isfinite(x[i]):
                     raise ValueError(f"moments need finite values, not {x[i]} at {i}")
-            for i in range(count):
-                em_moments_push(&self.moments, x[i])
+            em_moments_push_many(&self.moments, x, count)
         finally:
             PyBuffer_Release(&view)
 

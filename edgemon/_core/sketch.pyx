@@ -17,6 +17,7 @@ cdef extern from "em_sketch.h" nogil:
     void em_sketch_free(em_sketch *)
     void em_sketch_reset(em_sketch *)
     void em_sketch_push(em_sketch *, double)
+    void em_sketch_push_many(em_sketch *, const double *, size_t)
     uint64_t em_sketch_count(const em_sketch *)
     int em_sketch_merge(em_sketch *, const em_sketch *)
     double em_sketch_quantile(const em_sketch *, double)
@@ -48,12 +49,11 @@ cdef class QuantileSketch:
 
     def push_many(self, values):
         cdef Py_buffer view
-        cdef Py_ssize_t i, count = doubles(values, &view)
+        cdef Py_ssize_t count = doubles(values, &view)
         cdef const double *x = <const double *>view.buf
         try:
             no_nan(x, count)
-            for i in range(count):
-                em_sketch_push(&self.sketch, x[i])
+            em_sketch_push_many(&self.sketch, x, count)
         finally:
             PyBuffer_Release(&view)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 
 import pytest
 from hypothesis import given
@@ -26,6 +27,9 @@ def test_each_value_is_counted_in_the_bin_that_holds_it(
         expected[sum(edge < x for edge in edges)] += 1
     assert histogram.counts() == expected
     histogram.reset()
+    histogram.push_many(array("d", stream + edges))
+    assert histogram.counts() == expected
+    histogram.reset()
     assert histogram.counts() == [0] * (len(edges) + 1)
 
 
@@ -42,6 +46,8 @@ def test_nan_bool_and_text_are_refused() -> None:
     histogram = Histogram([0.0])
     with pytest.raises(ValueError, match="NaN"):
         histogram.push(math.nan)
+    with pytest.raises(ValueError, match="NaN"):
+        histogram.push_many(array("d", [1.0, math.nan]))
     for wrong in (True, "1", None):
         with pytest.raises(TypeError):
             histogram.push(wrong)  # type: ignore[arg-type]

@@ -203,6 +203,22 @@ def test_push_many_is_push(values: list[float]) -> None:
     assert many.to_bytes() == sketch_of(values).to_bytes()
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-320, 1e300])
+def test_values_that_fall_into_known_bins_are_counted_together_as_one_by_one(scale: float) -> None:
+    """Many that come again, with zeros, both signs, borders of bins and infinities among them."""
+    rng = random.Random(4)
+    gamma = 1.01 / 0.99
+    pool = [0.0, -0.0, math.inf, -math.inf, DENORMAL, -LARGEST]
+    pool += [gamma**k for k in range(-40, 40)] + [-(gamma**k) for k in range(0, 40, 7)]
+    pool += [scale * rng.gauss(0.0, 1.0) for _ in range(400)]
+    few = rng.sample(pool[6:], 30)
+    values = rng.choices(pool, k=2_000) + rng.choices(few, k=2_000) + [0.0] * 40 + pool
+    for max_bins in (1024, 64):
+        many = QuantileSketch(0.01, max_bins)
+        many.push_many(array("d", values))
+        assert many.to_bytes() == sketch_of(values, 0.01, max_bins).to_bytes()
+
+
 def test_impossible_settings_are_refused() -> None:
     for error in (0.0, -0.1, 0.6, math.nan):
         with pytest.raises(ValueError, match="relative_error must be"):
