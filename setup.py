@@ -30,6 +30,7 @@ EXTENSIONS: dict[str, list[str]] = {
     "intake": ["em_table.c", *DECODER, *GAUGE],
     "ks": ["em_ks.c"],
     "moments": ["em_moments.c"],
+    "process": [],
     "pvalue": ["em_pvalue.c"],
     "ring": ["em_ring.c"],
     "sketch": ["em_sketch.c"],

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edgemon.config.checks import MAX_SOCKET_PATH_BYTES
+from edgemon.config.plugins import PLUGINS
 from edgemon.config.schema import SECTIONS, Key, Section
 from edgemon.config.settings import Config
 from edgemon.config.tables import Table
@@ -30,6 +31,11 @@ The table of one model overrides that for all, key by key:
     [models.fraud]
     profile = "fraud.profile"
     capture = "all\""""
+
+_PLUGIN_EXAMPLE = """\
+    [plugins.soil]
+    command = ["/usr/lib/edgemon/plugins/soil"]
+    options = { file = "/run/soil/moisture" }"""
 
 
 def default_text(*, root: bool, environ: Mapping[str, str] | None = None) -> str:
@@ -54,6 +60,7 @@ def default_text(*, root: bool, environ: Mapping[str, str] | None = None) -> str
             value = literal(chosen.get((section.name, key.name), key.default))
             hidden = not key.common and (section.name, key.name) not in chosen
             parts.append(f"{_comment(_notes(key))}\n{'#' if hidden else ''}{key.name} = {value}")
+    parts.append(f"{_comment(PLUGINS.doc)}\n{_comment(_PLUGIN_EXAMPLE)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -84,6 +91,8 @@ def show(config: Config) -> str:
             continue
         for name, model in config.models.items():
             parts.append(_table(f"[models.{bare_key(name)}]", section, model))
+    for name, plugin in config.plugins.items():
+        parts.append(_table(f"[plugins.{name}]", PLUGINS, plugin))
     return "\n".join(parts)
 
 
@@ -98,6 +107,7 @@ def markdown() -> str:
             if isinstance(key.kind, Table) and key.kind.keys not in own_section:
                 inner = f"{header[:-1]}.{key.name}]"
                 parts.append(f"### `{inner}`\n\n{key.doc}\n\n{_reference(key.kind.keys)}")
+    parts.append(f"### `[plugins.NAME]`\n\n{PLUGINS.doc}\n\n{_reference(PLUGINS.keys)}")
     return "\n\n".join(parts) + "\n"
 
 

@@ -15,7 +15,7 @@ from edgemon.config.checks import clashes
 from edgemon.config.device import device_name
 from edgemon.config.locate import KeyPath, line_of, locate
 from edgemon.config.schema import BY_NAME, SECTIONS, Key, Section
-from edgemon.config.settings import Config, DriftSettings, FirstPredictions
+from edgemon.config.settings import Config, DriftSettings, FirstPredictions, PluginSettings
 from edgemon.config.syntax import explain
 from edgemon.config.tables import Table
 from edgemon.config.values import Path, RefusedError, bare_key, is_control, literal, nearest, shown
@@ -32,6 +32,7 @@ _IMPLIED_PATHS = {
     ("ship", "folder"): ("agent", "state_dir", "outbox"),
 }
 _TLS_PORT = 8883
+_PLUGINS = "plugins"
 
 
 def find_config(explicit: str | None) -> str:
@@ -172,7 +173,7 @@ class _Builder:
     def config(self, file: str) -> Config:
         """A Config of all legal values, defaults in place of the others."""
         for name in self.document:
-            if name not in BY_NAME:
+            if name not in BY_NAME and name != _PLUGINS:
                 self._unknown_section(name)
         values: dict[str, Any] = {}
         # Models start from what [drift] says.
@@ -184,8 +185,15 @@ class _Builder:
                 start = {key.field: key.kind.parse(key.default) for key in section.keys}
                 taken = self._section(section, (section.name,), table, start)
                 values[section.name] = section.settings(**taken)
-        config = self._resolved(Config(file=file, hash="", **values))
-        for keys, problem in clashes(config):
+        config = self._resolved(Config(file=file, hash="", plugins={}, **values))
+        disagreements = [*clashes(config)]
+        if _PLUGINS in self.document or config.ship.sink == "plugin":
+            from edgemon.config import plugins  # memory that only who has one pays
+
+            tables = self._table((_PLUGINS,), self.document.get(_PLUGINS, {}))
+            config = config._replace(plugins=self._plugins(tables, config.system.interval_s))
+            disagreements += plugins.clashes(config)
+        for keys, problem in disagreements:
             if not self.faulty.intersection(keys):
                 self._fault(next(filter(self._is_given, keys), keys[0]), problem)
         digest = blake2b(repr(config[2:]).encode(), digest_size=8).hexdigest()
@@ -265,6 +273,21 @@ class _Builder:
             models[name] = section.settings(**taken)
         return models
 
+    def _plugins(self, tables: dict[str, Any], interval_s: float) -> dict[str, PluginSettings]:
+        from edgemon.config.plugins import PLUGINS, name_problem, settings_of
+
+        start = {key.field: key.kind.parse(key.default) for key in PLUGINS.keys}
+        start["interval_s"] = interval_s
+        found = {}
+        for name in sorted(tables):
+            path: KeyPath = (_PLUGINS, name)
+            if problem := name_problem(name):
+                self._fault(path, problem)
+                continue
+            taken = self._section(PLUGINS, path, self._table(path, tables[name]), start)
+            found[name] = settings_of(name, taken)
+        return found
+
     def _table(self, path: KeyPath, raw: object) -> dict[str, Any]:
         if isinstance(raw, dict):
             return raw
@@ -318,7 +341,7 @@ class _Builder:
 
     def _unknown_section(self, name: str) -> None:
         if isinstance(self.document[name], dict):
-            guess = nearest(name, BY_NAME)
+            guess = nearest(name, [*BY_NAME, _PLUGINS])
             self._fault(
                 (name,), "unknown section" + (f"; did you mean [{guess}]?" if guess else "")
             )

@@ -326,9 +326,10 @@ SECTIONS: tuple[Section, ...] = (
         ShipSettings,
         "Where batches go, and how failures are retried: for ever, with growing pauses.",
         (
-            Key("sink", Choice("mqtt", "s3", "file", "none"), "mqtt",
+            Key("sink", Choice("mqtt", "s3", "file", "plugin", "none"), "mqtt",
                 '"mqtt" publishes to a broker, "s3" puts objects into a bucket, "file" writes into '
-                'a folder, "none" keeps all in the spool.', common=True),
+                'a folder, "plugin" is the plugin of kind "sink", "none" keeps all in the spool.',
+                common=True),
             Key("folder", Path(), "", 'Where sink "file" writes.',
                 implied="`outbox` in `agent.state_dir`"),
             Key("folder_max_bytes", Size("1MiB", "1TiB"), "1GiB",

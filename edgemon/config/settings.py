@@ -206,6 +206,25 @@ class MetricsSettings(NamedTuple):
     mode: int
 
 
+class PluginSettings(NamedTuple):
+    """One plugin. command or entry_point is empty.  options: what JSON can say.  memory_bytes, cpu_time_s: 0 for no
+    limit.
+    """
+
+    name: str
+    kind: str
+    command: list[str]
+    entry_point: str
+    options: dict[str, object]
+    interval_s: float
+    timeout_s: float
+    start_timeout_s: float
+    memory_bytes: int
+    cpu_time_s: float
+    open_files: int
+    nice: int
+
+
 class LogSettings(NamedTuple):
     level: str
     format: str
@@ -216,7 +235,7 @@ class Config(NamedTuple):
 
     file: path as the user gave it.  hash: 16 hex digits; equal settings have an equal hash.
     models: by name; "*" holds what a model without a table of its own gets.  drift: what models
-    start from; what holds for one is in its own settings.
+    start from; what holds for one is in its own settings.  plugins: by name.
     """
 
     file: str
@@ -233,6 +252,7 @@ class Config(NamedTuple):
     s3: S3Settings
     metrics: MetricsSettings
     log: LogSettings
+    plugins: dict[str, PluginSettings]
 
     def model(self, name: str) -> ModelSettings:
         """The settings of the model of that name."""

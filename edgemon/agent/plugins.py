@@ -1,0 +1,126 @@
+"""Collectors that are plugins, in the agent's loop. Imported only where the configuration has one."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable
+
+from edgemon.agent.loop import Loop, Timer
+from edgemon.config import Config, PluginSettings
+from edgemon.metrics import Counters
+from edgemon.plugins.collector import PluginCollector
+from edgemon.plugins.process import NEVER, drive
+from edgemon.version import VERSION
+
+
+class Plugins:
+    """All plugin collectors of a configuration. After a reload those whose settings are the same run on."""
+
+    def __init__(self, loop: Loop, counters: Counters) -> None:
+        self._loop = loop
+        self._counters = counters
+        self._running: dict[str, _Driven] = {}
+        self._leaving: list[_Driven] = []
+
+    @property
+    def collectors(self) -> dict[str, PluginCollector]:
+        """By name, for the monitor of the device."""
+        return {name: driven.collector for name, driven in self._running.items()}
+
+    def apply(self, config: Config) -> None:
+        """Stop those that are not wanted any more, start those that are new."""
+        wanted = {
+            name: settings
+            for name, settings in config.plugins.items()
+            if settings.kind == "collector" and config.system.enabled
+        }
+        for name, driven in list(self._running.items()):
+            if wanted.get(name) != driven.collector.settings:
+                self._leaving.append(self._running.pop(name))
+                driven.stop()
+        self._leaving = [driven for driven in self._leaving if not driven.is_down]
+        about = {"device": config.agent.device, "fleet": config.agent.fleet, "edgemon": VERSION}
+        for name, settings in wanted.items():
+            if name not in self._running:
+                self._running[name] = _Driven(self._loop, settings, self._counters, about)
+
+    def status(self) -> list[dict[str, object]]:
+        """For `edgemon status`."""
+        return [driven.collector.status() for driven in self._running.values()]
+
+    def stop(self, timeout_s: float) -> None:
+        """End all; waits here, without the loop. What is not down in time is killed."""
+        leaving = [*self._leaving, *self._running.values()]
+        for driven in self._running.values():
+            driven.stop()
+        for driven in leaving:
+            driven.let_go()
+        processes = [driven.collector.process for driven in leaving]
+        drive(processes, time.monotonic() + timeout_s)
+        for process in processes:
+            process.kill()
+        self._running, self._leaving = {}, []
+
+    def forget(self) -> None:
+        """In a child that the application forked: close what is the parent's."""
+        for driven in self._running.values():
+            driven.collector.process.forget()
+
+
+class _Driven:
+    """One collector, and what of it the loop watches."""
+
+    def __init__(
+        self, loop: Loop, settings: PluginSettings, counters: Counters, about: dict[str, str]
+    ) -> None:
+        self._loop = loop
+        self._watched: dict[int, int] = {}
+        self._timer: Timer | None = None
+        self.collector = PluginCollector(settings, counters, about)
+        self._do(self.collector.start)
+
+    @property
+    def is_down(self) -> bool:
+        return self.collector.process.state == "down"
+
+    def stop(self) -> None:
+        self._do(self.collector.stop)
+
+    def let_go(self) -> None:
+        """The loop no longer drives it."""
+        self._watch({})
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _do(self, what: Callable[[float], None]) -> None:
+        what(self._loop.now())
+        self._watch(self.collector.watch())
+        due_s = self.collector.deadline()
+        if self._timer is not None:
+            if self._timer.callback is not None and self._timer.when_s == due_s:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if due_s < NEVER:
+            self._timer = self._loop.call_at(due_s, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._do(self.collector.tick)
+
+    def _watch(self, wanted: dict[int, int]) -> None:
+        for fd in set(self._watched) - set(wanted):
+            self._loop.remove(fd)
+        for fd, events in wanted.items():
+            if self._watched.get(fd) != events:
+                self._loop.remove(fd)
+                ready = self._ready(fd)
+                if events & select.POLLOUT:
+                    self._loop.set_writer(fd, ready)
+                else:
+                    self._loop.add_reader(fd, ready)
+        self._watched = wanted
+
+    def _ready(self, fd: int) -> Callable[[], None]:
+        return lambda: self._do(lambda now: self.collector.handle(fd, now))

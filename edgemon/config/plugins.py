@@ -1,0 +1,218 @@
+"""[plugins.NAME]: programs and Python objects of others that collect series or take batches.
+
+Imported only for a file that has such a table. Who may have written the program is asked here, and again before each
+start: it runs with the rights of edgemon.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from edgemon.config.checks import Clash
+from edgemon.config.schema import COLLECTORS, Key, Section
+from edgemon.config.settings import Config, PluginSettings
+from edgemon.config.values import (
+    Choice,
+    Duration,
+    Integer,
+    Kind,
+    RefusedError,
+    Size,
+    Text,
+    literal,
+    shown,
+)
+
+MAX_PLUGINS = 16
+NAME = r"[a-z][a-z0-9_]{0,31}"
+NAME_ALLOWED = "1 to 32 of the characters a-z 0-9 _, a letter first"
+_MAX_WORDS = 64
+_MAX_OPTIONS_BYTES = 16 * 1024
+
+
+class Command(Kind):
+    """A program and its arguments, without a shell."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"a list of 1 to {_MAX_WORDS} texts, the first the absolute path of a program that belongs to root or "
+            "to edgemon's user and that not everybody may write"
+        )
+
+    def parse(self, raw: object) -> object:
+        if raw == []:
+            return raw
+        if not isinstance(raw, list) or len(raw) > _MAX_WORDS:
+            raise self.refuse(raw)
+        for index, word in enumerate(raw):
+            if not isinstance(word, str) or "\0" in word or len(word) > 4096:
+                raise RefusedError(f"has {shown(word)}, must be {self.allowed}", index)
+        if not os.path.isabs(raw[0]):
+            raise RefusedError(f"has {shown(raw[0])}, must be an absolute path", 0)
+        if problem := distrust(raw[0]):
+            raise RefusedError(problem, 0)
+        return list(raw)
+
+
+class Options(Kind):
+    """A table that is handed to the plugin as it is; as JSON it has at most 16 KiB."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a table of texts, finite numbers, true and false, lists and tables, at most 16 KiB"
+        )
+
+    def parse(self, raw: object) -> object:
+        if not isinstance(raw, dict):
+            raise self.refuse(raw)
+        self._check(raw, ())
+        import json
+
+        if len(json.dumps(raw)) > _MAX_OPTIONS_BYTES:
+            raise RefusedError(f"is too long, must be {self.allowed}")
+        return raw
+
+    def _check(self, item: object, at: tuple[str | int, ...]) -> None:
+        inside: list[tuple[str | int, object]] = []
+        if isinstance(item, dict):
+            inside = list(item.items())
+        elif isinstance(item, list):
+            inside = list(enumerate(item))
+        elif not isinstance(item, str | bool | int) and not (
+            isinstance(item, float) and math.isfinite(item)
+        ):
+            raise RefusedError(f"has {shown(item)}, must be {self.allowed}", *at)
+        for name, value in inside:
+            self._check(value, (*at, name))
+
+
+# fmt: off
+PLUGINS = Section(
+    "plugins",
+    PluginSettings,
+    "One table a plugin, at most 16; its name begins the names of its series. See plugins.md.",
+    (
+        Key("kind", Choice("collector", "sink"), "collector",
+            '"collector" gives series of the device; "sink" takes batches, with `ship.sink = "plugin"`.'),
+        Key("command", Command(), [], "The program that speaks the line protocol, and its arguments."),
+        Key("entry_point", Text(r"[A-Za-z0-9._-]{0,64}", "at most 64 of the characters A-Z a-z 0-9 . _ -"), "",
+            "In place of `command`: the name of a Python entry point of the group `edgemon.collectors` or "
+            "`edgemon.sinks`. Not in the single binary."),
+        Key("options", Options(), {}, "What the plugin is told when it starts."),
+        Key("interval", Duration("1s", "1d"), "10s", "How often a collector is asked.",
+            implied="`system.interval`"),
+        Key("timeout", Duration("100ms", "10m"), "10s", "How long an answer may take."),
+        Key("start_timeout", Duration("100ms", "10m"), "30s", "How long it may take to start."),
+        Key("memory", Size("0B", "1TiB"), "256MiB",
+            "Address space of each of its processes; 0 is no limit."),
+        Key("cpu_time", Duration("0s", "31d", whole=True), "1h",
+            "Processor time after which it is ended and started anew; 0 is no limit."),
+        Key("open_files", Integer(8, 65536), 64, "Files that it may have open."),
+        Key("nice", Integer(0, 19), 10, "By how much it stands back behind other processes."),
+    ),
+)
+# fmt: on
+
+
+def distrust(path: str) -> str:
+    """Why a program is not started, in words that follow its key; "" where it may be.
+
+    It must be a file that can be run, and neither it nor a folder above it may be in the hands of anybody but root
+    and the user of edgemon: who can change the program has edgemon's rights.
+    """
+    owners = {0, os.geteuid()}
+    real = os.path.realpath(path)
+    try:
+        info = os.stat(real)
+    except OSError as error:
+        return f"{literal(path)}: {(error.strerror or str(error)).lower()}"
+    if not stat.S_ISREG(info.st_mode):
+        return f"{literal(path)} is not a file"
+    if not os.access(real, os.X_OK):
+        return f"{literal(path)} cannot be run: chmod +x"
+    if problem := _foreign(real, info, owners):
+        return problem
+    folders = {os.path.dirname(path), os.path.dirname(real)}
+    while folders:
+        folder = folders.pop()
+        try:
+            info = os.stat(folder)
+        except OSError as error:
+            return f"{literal(folder)}: {(error.strerror or str(error)).lower()}"
+        if problem := _foreign(folder, info, owners):
+            return problem
+        if folder != os.path.dirname(folder):
+            folders.add(os.path.dirname(folder))
+    return ""
+
+
+def _foreign(path: str, info: os.stat_result, owners: set[int]) -> str:
+    if info.st_uid not in owners:
+        return (
+            f"{literal(path)} belongs to user {info.st_uid}, must belong to root or to the user that edgemon runs "
+            f"as ({os.geteuid()}): chown"
+        )
+    sticky_folder = stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_ISVTX
+    if info.st_mode & stat.S_IWOTH and not sticky_folder:
+        return f"everybody may write {literal(path)}: chmod o-w"
+    return ""
+
+
+def name_problem(name: str) -> str:
+    """Why a plugin cannot have this name; "" where it can."""
+    import re
+
+    if not re.fullmatch(NAME, name, re.ASCII):
+        return f"a plugin's name must be {NAME_ALLOWED}"
+    if name in COLLECTORS:
+        return "is the name of a collector of edgemon's own; choose another"
+    return ""
+
+
+def sink_of(config: Config) -> PluginSettings | None:
+    """The plugin that `ship.sink = "plugin"` means."""
+    sinks = (plugin for plugin in config.plugins.values() if plugin.kind == "sink")
+    return next(sinks, None)
+
+
+def clashes(config: Config) -> Iterator[Clash]:
+    """What the keys of plugins must agree on, with each other and with other sections."""
+    sinks = [plugin for plugin in config.plugins.values() if plugin.kind == "sink"]
+    if len(config.plugins) > MAX_PLUGINS:
+        yield Clash((("plugins",),), f"{len(config.plugins)} plugins, at most {MAX_PLUGINS}")
+    if config.ship.sink == "plugin" and not sinks:
+        problem = 'needs a table [plugins.NAME] with kind = "sink"'
+        yield Clash((("ship", "sink"), ("plugins",)), problem)
+    if sinks and config.ship.sink != "plugin":
+        at = ("plugins", sinks[0].name, "kind")
+        yield Clash((at, ("ship", "sink")), 'kind "sink" needs ship.sink = "plugin"')
+    for other in sinks[1:]:
+        problem = f"there is another sink, {sinks[0].name}: batches go to one"
+        yield Clash((("plugins", other.name, "kind"),), problem)
+    for name, plugin in config.plugins.items():
+        if bool(plugin.command) == bool(plugin.entry_point):
+            problem = "needs one of command and entry_point" + (
+                ", not both" if plugin.command else ""
+            )
+            keys = (("plugins", name, "entry_point"), ("plugins", name, "command"))
+            yield Clash(keys, problem)
+        if plugin.entry_point and getattr(sys, "frozen", False):
+            problem = "Python plugins need edgemon installed as a Python package; this is the single binary"
+            yield Clash((("plugins", name, "entry_point"),), problem)
+        if plugin.kind == "collector" and not config.system.enabled:
+            problem = "a collector needs system.enabled = true"
+            yield Clash((("plugins", name, "kind"), ("system", "enabled")), problem)
+
+
+def settings_of(name: str, taken: dict[str, Any]) -> PluginSettings:
+    """One plugin, of the values of its keys."""
+    return PluginSettings(name=name, **taken)

@@ -1,0 +1,450 @@
+"""The process of one plugin: started, asked, timed, and ended whatever it does. Never waits; its owner's loop drives it.
+
+    down --start()--> starting --hello--> idle <--answer, ask()--> busy
+      ^                  |                  |                        |
+      +--- on_end() --- ending <---- its end, too late, too much ----+      stop(): stopping, then ending
+
+A plugin and all that it started are one process group: none of them outlives `ending`, save in a system call that
+cannot be interrupted; that is waited for without waiting. What is bounded, and what happens at the bound:
+
+- a line: MAX_LINE_BYTES; what it says on both outputs in a minute: MAX_BYTES_A_MINUTE. More ends the process.
+- the time of an answer, of a start and of a stop: then it is killed.
+- log lines of it: LOG_LINES_A_MINUTE; more are counted. Lines that are not of the protocol: counted, and passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from edgemon import log
+from edgemon.config import PluginSettings
+from edgemon.config.plugins import distrust
+from edgemon.flow.limit import TellLimit
+from edgemon.metrics import Counters
+from edgemon.plugins import protocol
+from edgemon.plugins.protocol import BadLineError, Lines, Message, one_line
+from edgemon.program import own_program
+
+NEVER = float("inf")
+STOP_S = 2.0
+MAX_BYTES_A_MINUTE = 4 << 20
+LOG_LINES_A_MINUTE = 30
+# One that closed its output is about to end by itself.
+_GRACE_S = 0.5
+_READ_BYTES = 64 * 1024
+_FIRST_LOOK_S, _LONGEST_LOOK_S = 0.001, 1.0
+
+RESTARTS = "edgemon_plugin_restarts_total"
+TIMEOUTS = "edgemon_plugin_timeouts_total"
+BAD_LINES = "edgemon_plugin_bad_lines_total"
+DROPPED_LOGS = "edgemon_plugin_dropped_log_lines_total"
+STOPPED = "stopped"
+
+
+class End(NamedTuple):
+    """Why a process ended. reason: "stopped" | "exited" | "timeout" | "start_timeout" | "too_much" | "not_started".
+
+    text: one line for a person, "" for one that was stopped.
+    """
+
+    reason: str
+    text: str
+
+
+class Owner(Protocol):
+    """What a process reports, from inside start(), handle() and tick()."""
+
+    def on_hello(self) -> None:
+        """It may be asked."""
+
+    def on_answer(self, message: Message) -> None:
+        """To what it was asked."""
+
+    def on_end(self, end: End) -> None:
+        """It is down, and may be started again."""
+
+
+class PluginProcess:
+    """At most one process at a time. about: what each plugin is told of the device."""
+
+    def __init__(
+        self, settings: PluginSettings, counters: Counters, owner: Owner, about: dict[str, str]
+    ) -> None:
+        self.settings = settings
+        self.state = "down"
+        self.pid = 0
+        self.restarts = self.timeouts = self.bad_lines = 0
+        self.last_error = ""
+        self._counters = counters
+        self._owner = owner
+        self._about = about
+        self._input = self._output = self._errors = -1
+        self._waiting = memoryview(b"")  # of what it is to read
+        self._lines = Lines()
+        self._error_lines = b""
+        self._last_words = ""
+        self._deadline = NEVER
+        self._end = End("", "")
+        self._before = ""  # why the last one ended, "" before the first
+        self._look_s = 0.0
+        self._kill_at = NEVER
+        self._asked = False
+        self._heard_bytes = 0
+        self._minute_ends = 0.0
+        self._logs = TellLimit(LOG_LINES_A_MINUTE, 60.0)
+
+    # -- for its owner
+
+    def start(self, now: float) -> None:
+        """Start it; only when down. on_end may come at once."""
+        assert self.state == "down"
+        settings = self.settings
+        if self._before not in ("", STOPPED):
+            self.restarts += 1
+            self._counters.add(RESTARTS, reason=self._before)
+        problem = distrust(settings.command[0]) if settings.command else ""
+        if not problem:
+            try:
+                self._spawn()
+            except OSError as error:
+                problem = f"cannot be started: {error.strerror or error}"
+        if problem:
+            self._report(End("not_started", problem))
+            return
+        self.state = "starting"
+        self._deadline = now + settings.start_timeout_s
+        self._give(protocol.start(settings.name, settings.kind, settings.options, self._about))
+
+    def ask(self, line: bytes, now: float) -> None:
+        """Put a question; only when idle."""
+        assert self.state == "idle"
+        self.state, self._asked = "busy", True
+        self._deadline = now + self.settings.timeout_s
+        self._give(line)
+
+    def stop(self, now: float) -> None:
+        """Let it end by itself, within STOP_S; on_end tells when it has. Nothing when down."""
+        if self.state in ("starting", "idle", "busy"):
+            self.state = "stopping"
+            self._end = End(STOPPED, "")
+            self._deadline = now + STOP_S
+            self._give(protocol.STOP)
+        elif self.state == "ending":
+            self._end = End(STOPPED, "")
+
+    def kill(self) -> None:
+        """End it now, without a report."""
+        if self.state == "down":
+            return
+        self._close()
+        self._signal_group()
+        for _ in range(200):
+            if self._exit_status() is not None:
+                break
+            time.sleep(0.001)
+        self.state, self._deadline, self._before = "down", NEVER, STOPPED
+        self.pid, self._asked = 0, False
+
+    def forget(self) -> None:
+        """In a child of fork(): close what is the parent's."""
+        self._close()
+
+    def watch(self) -> dict[int, int]:
+        """Descriptor -> select.POLLIN or POLLOUT."""
+        watched = {fd: select.POLLIN for fd in (self._output, self._errors) if fd >= 0}
+        if self._waiting and self._input >= 0:
+            watched[self._input] = select.POLLOUT
+        return watched
+
+    def handle(self, fd: int, now: float) -> None:
+        """One of them is ready."""
+        if fd < 0:
+            return
+        if fd == self._input:
+            self._write()
+        elif fd == self._output:
+            self._read(now)
+        elif fd == self._errors:
+            self._read_errors(now)
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        if now < self._deadline:
+            return
+        if self.state == "ending":
+            self._look(now)
+        elif self.state == "stopping":
+            self._begin_end(self._end, now)
+        elif self.state in ("starting", "busy"):
+            self.timeouts += 1
+            self._counters.add(TIMEOUTS)
+            doing, most_s = "answer", self.settings.timeout_s
+            if self.state == "starting":
+                doing, most_s = "say hello", self.settings.start_timeout_s
+            reason = "timeout" if self.state == "busy" else "start_timeout"
+            self._begin_end(End(reason, f"did not {doing} within {most_s:g} s"), now)
+
+    def deadline(self) -> float:
+        """When tick() is due; monotonic seconds."""
+        return self._deadline
+
+    def status(self) -> dict[str, object]:
+        """For `edgemon status`."""
+        return {
+            "name": self.settings.name,
+            "kind": self.settings.kind,
+            "state": self.state,
+            "pid": self.pid,
+            "restarts": self.restarts,
+            "timeouts": self.timeouts,
+            "bad_lines": self.bad_lines,
+            "last_error": self.last_error or None,
+        }
+
+    # -- its life
+
+    def _spawn(self) -> None:
+        """By way of our own program, which sets the limits and becomes the plugin (host.py)."""
+        settings = self.settings
+        job = {
+            "name": settings.name,
+            "kind": settings.kind,
+            "command": settings.command,
+            "entry_point": settings.entry_point,
+            "memory_bytes": settings.memory_bytes,
+            "cpu_time_s": settings.cpu_time_s,
+            "open_files": settings.open_files,
+            "nice": settings.nice,
+            "parent": os.getpid(),
+        }
+        argv = [*own_program(), "plugin", "host", json.dumps(job)]
+        theirs: list[int] = []
+        try:
+            for name in ("_input", "_output", "_errors"):
+                read, write = os.pipe2(os.O_CLOEXEC)
+                ours, their = (write, read) if name == "_input" else (read, write)
+                setattr(self, name, ours)
+                theirs.append(their)
+                os.set_blocking(ours, False)
+            self.pid = os.posix_spawn(
+                argv[0],
+                argv,
+                os.environ,
+                file_actions=[(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(theirs)],
+                setsigmask=[],
+                setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD],
+                setpgroup=0,
+            )
+        except OSError:
+            self._close()
+            raise
+        finally:
+            for fd in theirs:
+                os.close(fd)
+        self._lines, self._error_lines, self._last_words = Lines(), b"", ""
+
+    def _begin_end(self, end: End, now: float, grace_s: float = 0.0) -> None:
+        """No more is read of it, and it is seen to its end. grace_s: until it is killed."""
+        if self.state == "ending":
+            return
+        self._close()
+        self._asked = False
+        self.state, self._end = "ending", end
+        self._look_s, self._kill_at = _FIRST_LOOK_S, now + grace_s
+        self._deadline = now
+        if not grace_s:
+            self._signal_group()
+
+    def _look(self, now: float) -> None:
+        """Whether it is gone."""
+        status = self._exit_status()
+        if status is None:
+            if now >= self._kill_at:
+                self._kill_at = NEVER
+                self._signal_group()
+                if self._end.reason == "exited":
+                    self._end = End("exited", "closed its output and had to be killed")
+            self._look_s = min(_LONGEST_LOOK_S, 2 * self._look_s)
+            self._deadline = now + self._look_s
+            return
+        end = self._end
+        if end.reason == "exited" and not end.text:
+            text = _ended(status)
+            if self._last_words:
+                text += f": {self._last_words}"
+            end = End("exited", text)
+        self._report(end)
+
+    def _report(self, end: End) -> None:
+        self.state, self.pid, self._deadline = "down", 0, NEVER
+        self._before = end.reason
+        self._waiting = memoryview(b"")
+        if end.reason != STOPPED:
+            self.last_error = end.text
+        self._owner.on_end(end)
+
+    def _exit_status(self) -> int | None:
+        """Its exit code, with which it is gone for good; None: it still runs."""
+        try:
+            if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                return None
+            self._signal_group()  # what it started; before its number can be another's
+            _, status = os.waitpid(self.pid, 0)
+        except ChildProcessError:  # an application that ignores SIGCHLD has us ignore it too
+            return 0
+        return os.waitstatus_to_exitcode(status)
+
+    def _signal_group(self) -> None:
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def _close(self) -> None:
+        for name in ("_input", "_output", "_errors"):
+            fd = getattr(self, name)
+            if fd >= 0:
+                os.close(fd)
+                setattr(self, name, -1)
+        self._waiting = memoryview(b"")
+
+    # -- bytes
+
+    def _give(self, line: bytes) -> None:
+        self._waiting = memoryview(bytes(self._waiting) + line if self._waiting else line)
+        self._write()
+
+    def _write(self) -> None:
+        try:
+            self._waiting = self._waiting[os.write(self._input, self._waiting) :]
+        except BlockingIOError:
+            return
+        except OSError:  # it reads no more: its end is on the way, or its time runs out
+            self._waiting = memoryview(b"")
+        if self.state == "stopping" and not self._waiting:
+            os.close(self._input)
+            self._input = -1
+
+    def _read(self, now: float) -> None:
+        try:
+            data = os.read(self._output, _READ_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            end = self._end if self.state == "stopping" else End("exited", "")
+            self._drain_errors(now)
+            self._begin_end(end, now, _GRACE_S)
+            return
+        if not self._count(len(data), now):
+            return
+        lines = self._lines.feed(data)
+        if lines is None:
+            most = protocol.MAX_LINE_BYTES
+            self._begin_end(End("too_much", f"wrote a line of more than {most} bytes"), now)
+            return
+        for line in lines:
+            try:
+                self._heard(protocol.parse(line), now)
+            except BadLineError as error:
+                self._bad_line(f"{error}: {one_line(line.decode(errors='replace'))[:80]}", now)
+            if self.state in ("ending", "down"):
+                return
+
+    def _heard(self, message: Message, now: float) -> None:
+        if message.kind == "log":
+            self._log(message.level, message.text, now)
+        elif message.kind == "hello" and self.state == "starting":
+            self.state, self._deadline = "idle", NEVER
+            self._owner.on_hello()
+        elif message.kind != "hello" and self._asked:
+            self._asked = False
+            if self.state == "busy":
+                self.state, self._deadline = "idle", NEVER
+            if message.kind == "error":
+                self.last_error = message.text or "could not answer"
+            self._owner.on_answer(message)
+        elif self.state != "stopping" or message.kind != "hello":
+            self._bad_line(f'says "{message.kind}", which it was not asked for', now)
+
+    def _bad_line(self, problem: str, now: float) -> None:
+        self.bad_lines += 1
+        self._counters.add(BAD_LINES)
+        self._log("warning", f"a line {problem}", now)
+
+    def _read_errors(self, now: float) -> None:
+        """What it writes to standard error are log lines of it."""
+        try:
+            data = os.read(self._errors, _READ_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            os.close(self._errors)
+            self._errors = -1
+        elif not self._count(len(data), now):
+            return
+        *lines, rest = (self._error_lines + data).split(b"\n")
+        if not data or len(rest) > protocol.MAX_LINE_BYTES:
+            lines, rest = [*lines, rest], b""
+        self._error_lines = rest
+        for line in lines:
+            if text := one_line(line.decode(errors="replace")):
+                self._last_words = text
+                self._log("warning", text, now)
+
+    def _drain_errors(self, now: float) -> None:
+        """Its last words, which came before the end of its output."""
+        if self._errors >= 0:
+            self._read_errors(now)
+        if self._error_lines:
+            self._last_words = one_line(self._error_lines.decode(errors="replace"))
+
+    def _count(self, size: int, now: float) -> bool:
+        """Whether it may say so much more."""
+        if now >= self._minute_ends:
+            self._minute_ends, self._heard_bytes = now + 60.0, 0
+        self._heard_bytes += size
+        if self._heard_bytes <= MAX_BYTES_A_MINUTE:
+            return True
+        text = f"wrote more than {MAX_BYTES_A_MINUTE >> 20} MiB within a minute"
+        self._begin_end(End("too_much", text), now)
+        return False
+
+    def _log(self, level: str, text: str, now: float) -> None:
+        if not self._logs.allow("", now):
+            self._counters.add(DROPPED_LOGS)
+            return
+        tell = {"debug": log.debug, "info": log.info, "warning": log.warning, "error": log.error}
+        tell[level](f"plugin {self.settings.name}: {text}")
+
+
+def drive(processes: Iterable[PluginProcess], until_s: float) -> None:
+    """Turn for these processes until none waits for anything, or until that monotonic second."""
+    while (now := time.monotonic()) < until_s:
+        running = [process for process in processes if process.deadline() < NEVER]
+        if not running:
+            return
+        poll = select.poll()
+        owners = {}
+        for process in running:
+            for fd, events in process.watch().items():
+                poll.register(fd, events)
+                owners[fd] = process
+        wait_s = max(0.0, min(until_s, *(process.deadline() for process in running)) - now)
+        for fd, _ in poll.poll(wait_s * 1000 + 1):
+            owners[fd].handle(fd, time.monotonic())
+        for process in running:
+            process.tick(time.monotonic())
+
+
+def _ended(code: int) -> str:
+    if code < 0:
+        number = -code
+        hint = " (its processor time was used up)" if number == signal.SIGXCPU else ""
+        return f"was killed by signal {number}{hint}"
+    return f"ended with exit code {code}"
