@@ -30,6 +30,7 @@ FLOORS = {
     "spool": 4,
     "ingest": 4,
     "collect": 4,
+    "plugins": 4,
     "ship": 4,
     "client": 4,
     "control": 4,

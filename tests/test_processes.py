@@ -50,6 +50,10 @@ NEVER = {
     "hypothesis",
     "edgemon.receive",
     "edgemon.demo",
+    # of the configuration used here, which has no plugin
+    "edgemon.plugins",
+    "edgemon.agent.plugins",
+    "edgemon.config.plugins",
 }
 NOT_IN_THE_AGENT = NEVER | {
     "asyncio", "ssl", "_ssl", "_hashlib", "paho", "boto3", "botocore", "urllib.request", "http.client", "email",

@@ -12,7 +12,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from edgemon import log, service
 from edgemon.agent.arrivals import PREDICTIONS, Arrivals
@@ -26,6 +27,7 @@ from edgemon.agent.redact import load_pseudonyms
 from edgemon.agent.storage import Storage
 from edgemon.agent.store import StateStore
 from edgemon.agent.windows import Windows
+from edgemon.collect import Collector
 from edgemon.config import Config, reload
 from edgemon.control import AGENT_SOCKET, ControlServer, make_run_dir, parent_fd
 from edgemon.drift.profile import Profile
@@ -37,6 +39,9 @@ from edgemon.metrics import Counters
 from edgemon.records import Event
 from edgemon.spool.fs import OsFileSystem
 from edgemon.version import VERSION
+
+if TYPE_CHECKING:
+    from edgemon.agent.plugins import Plugins
 
 
 class Agent:
@@ -61,6 +66,7 @@ class Agent:
         self.started_s = self.loop.now()
         self.last_reload = ""
         self.server: Server | None = None
+        self.plugins: Plugins | None = None
         self._stops: list[tuple[str, Callable[[], None]]] = []
         self._forgets: list[Callable[[], None]] = []
 
@@ -156,7 +162,19 @@ class Agent:
         )
         self._started("windows", self._close_windows)
         self.windows.save_every(config.agent.checkpoint_interval_s)
-        self.device.start(config.system)
+        self.device.start(config.system, self._apply_plugins())
+
+    def _apply_plugins(self) -> Mapping[str, Collector]:
+        """Collectors that are plugins: started, stopped or left alone, as the configuration in force has them."""
+        if self.plugins is None:
+            if not any(plugin.kind == "collector" for plugin in self.config.plugins.values()):
+                return {}
+            from edgemon.agent.plugins import Plugins  # memory that only who has one pays
+
+            self.plugins = Plugins(self.loop, self.counters)
+            self._started("plugins", self.plugins.stop, self.plugins.forget)
+        self.plugins.apply(self.config)
+        return self.plugins.collectors
 
     def _start_server(self, handed: Inherited) -> None:
         self.server = Server(
@@ -284,7 +302,7 @@ class Agent:
         assert self.server is not None
         self.server.reconfigure(_server_settings(config))
         self.pipeline.reconfigure(config, profiles, time.monotonic_ns(), pseudonyms)
-        self.device.reconfigure(config.system)
+        self.device.reconfigure(config.system, self._apply_plugins())
         self.windows.save_every(config.agent.checkpoint_interval_s)
         log.info("configuration reloaded", hash=config.hash)
         self._say("config.reloaded", "configuration reloaded", config=config.hash)

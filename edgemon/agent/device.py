@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from edgemon.agent.batches import Batches
 from edgemon.agent.clocks import Clocks
 from edgemon.agent.loop import Loop, Timer
 from edgemon.agent.store import StateStore
 from edgemon.agent.system import SystemMonitor
+from edgemon.collect import Collector
 from edgemon.config import SystemSettings
 from edgemon.metrics import Counters
 from edgemon.records import Event, Row
@@ -45,21 +46,21 @@ class Device:
         self._past_saved_s = loop.now()
         self.monitor: SystemMonitor | None = None
 
-    def start(self, settings: SystemSettings) -> None:
+    def start(self, settings: SystemSettings, plugins: Mapping[str, Collector]) -> None:
         """Begin to sample where the settings ask for it; the past of the series is read."""
-        self.reconfigure(settings)
+        self.reconfigure(settings, plugins)
         if self.monitor is not None and self.monitor.anomalies is not None:
             self._store.load_past(self.monitor.anomalies.restore)
 
-    def reconfigure(self, settings: SystemSettings) -> None:
+    def reconfigure(self, settings: SystemSettings, plugins: Mapping[str, Collector]) -> None:
         """Begin anew after a reload; what was learned is kept."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         before, self.monitor = self.monitor, None
-        if settings.enabled and settings.collectors:
+        if settings.enabled and (settings.collectors or plugins):
             self.monitor = SystemMonitor(
-                settings, self._counters, self._on_row, self._on_event, self._peers, before
+                settings, self._counters, self._on_row, self._on_event, self._peers, before, plugins
             )
             self._timer = self._loop.call_every(settings.interval_s, self._tick)
 

@@ -10,7 +10,7 @@ from edgemon.agent.loop import Loop, Timer
 from edgemon.config import Config, PluginSettings
 from edgemon.metrics import Counters
 from edgemon.plugins.collector import PluginCollector
-from edgemon.plugins.process import NEVER, drive
+from edgemon.plugins.process import NEVER, STOP_S, turn
 from edgemon.version import VERSION
 
 
@@ -45,19 +45,30 @@ class Plugins:
             if name not in self._running:
                 self._running[name] = _Driven(self._loop, settings, self._counters, about)
 
+    def latest(self) -> dict[str, float]:
+        """The last answer of each, by series."""
+        latest: dict[str, float] = {}
+        for driven in self._running.values():
+            latest |= driven.collector.latest
+        return latest
+
     def status(self) -> list[dict[str, object]]:
         """For `edgemon status`."""
         return [driven.collector.status() for driven in self._running.values()]
 
-    def stop(self, timeout_s: float) -> None:
-        """End all; waits here, without the loop. What is not down in time is killed."""
+    def stop(self) -> None:
+        """End all; waits here, without the loop, for STOP_S at most. What is not down then is killed."""
         leaving = [*self._leaving, *self._running.values()]
         for driven in self._running.values():
             driven.stop()
         for driven in leaving:
             driven.let_go()
         processes = [driven.collector.process for driven in leaving]
-        drive(processes, time.monotonic() + timeout_s)
+        until_s = time.monotonic() + STOP_S
+        while any(process.state != "down" for process in processes):
+            if time.monotonic() >= until_s:
+                break
+            turn(processes, until_s)
         for process in processes:
             process.kill()
         self._running, self._leaving = {}, []

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def report(agent: Agent) -> dict[str, object]:
     """Everything is a number, a string or a list of such; ages and durations in seconds, sizes in bytes."""
+    plugins = agent.plugins
     now_s = agent.loop.now()
     config, device = agent.config, agent.device.monitor
     return {
@@ -39,10 +40,12 @@ def report(agent: Agent) -> dict[str, object]:
             "datagrams": agent.counters.get(DATAGRAMS),
         },
         "models": [model.status(now_s) for model in agent.pipeline.models.values()],
-        "system": device.latest if device is not None else {},
+        "system": (plugins.latest() if plugins is not None else {})
+        | (device.latest if device is not None else {}),
         # Collector -> series that it found at the last sample.
         "collectors": device.found if device is not None else {},
         "anomalies": device.anomalies_now() if device is not None else [],
+        "plugins": plugins.status() if plugins is not None else [],
         "open_rows": agent.storage.batches.open_rows(),
         "spool": _spool(agent.storage),
         "counters": agent.counters.snapshot() | agent.storage.counters.snapshot(),

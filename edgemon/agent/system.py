@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from edgemon import log
 from edgemon.anomaly import Anomalies
@@ -22,6 +22,7 @@ class SystemMonitor:
     emit_event(event): what the watch for anomalies has to say.
     peers(): process ids of the connected applications.
     before: the monitor that this one follows after a reload: what it had learned is kept, unless it was another thing.
+    plugins: collectors of others, by name; edgemon's own win where both have a series.
     """
 
     def __init__(
@@ -32,17 +33,17 @@ class SystemMonitor:
         emit_event: Callable[[Event], None],
         peers: Callable[[], Iterable[int]] = tuple,
         before: SystemMonitor | None = None,
+        plugins: Mapping[str, Collector] | None = None,
     ) -> None:
         place = Place(Files(settings.root), settings.disk_path, peers)
-        self._collectors: dict[str, Collector] = {
-            name: COLLECTORS[name](place) for name in settings.collectors
-        }
+        self._collectors: dict[str, Collector] = dict(plugins or {})
+        self._collectors |= {name: COLLECTORS[name](place) for name in settings.collectors}
         self._counters = counters
         self._emit_row = emit_row
         self._emit_event = emit_event
         self._failing: set[str] = set()
         self.latest: dict[str, float] = {}
-        # Collector -> how many series it had at the last tick; a device without a GPU has 0 of it.
+        # Own collector -> how many series it had at the last tick; a device without a GPU has 0 of it.
         self.found: dict[str, int] = dict.fromkeys(settings.collectors, 0)
         self.anomalies: Anomalies | None = None
         if settings.anomalies.enabled:
@@ -69,7 +70,8 @@ class SystemMonitor:
                     log.warning(
                         f"collector {name} failed: {error!r}; it is tried again at each tick"
                     )
-            self.found[name] = len(series)
+            if name in self.found:
+                self.found[name] = len(series)
             values |= series
         self.latest = values
         if values:

@@ -60,6 +60,7 @@ COMMANDS = (
     Command("selftest", "try this binary on this device, in two seconds"),
     Command("top", "watch models, rates, drift, device and spool, live in the terminal"),
     Command("report", "one page with curves from a store or a spool, for a browser"),
+    Command("plugin", "list plugins, and try one by hand"),
     Command("spool", "look into the spool, check it, mend it, take batches out"),
     Command("demo", "show the whole way on real data, in two minutes", extra="demo"),
 )

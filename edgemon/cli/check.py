@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgemon.config import Config, FalseAlarms, find_config, format_duration, format_size, load
 from edgemon.config.tables import CaptureKind
-from edgemon.errors import ConfigError
+from edgemon.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -40,6 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
             from edgemon.agent.profiles import load_profiles
 
             load_profiles(config)
+        if config.plugins:
+            _check_entry_points(config)
     except ConfigError as error:
         if not arguments.json:
             raise
@@ -57,6 +59,22 @@ def run(arguments: argparse.Namespace) -> int:
         for name, value in facts(config).items():
             sys.stdout.write(f"  {name:<{width}}  {value}\n")
     return 0
+
+
+def _check_entry_points(config: Config) -> None:
+    """Only here, and not when the agent loads the file: the agent's process never sees a Python plugin."""
+    from edgemon.config import fault_at
+    from edgemon.plugins.entry import find
+
+    faults = []
+    for name, plugin in config.plugins.items():
+        if plugin.entry_point:
+            try:
+                find(plugin.kind, plugin.entry_point)
+            except UsageError as error:
+                faults.append(fault_at(config, ("plugins", name, "entry_point"), str(error)))
+    if faults:
+        raise ConfigError(faults)
 
 
 def facts(config: Config) -> dict[str, str]:
@@ -79,6 +97,11 @@ def facts(config: Config) -> dict[str, str]:
         for name, model in config.models.items()
         if model.drift.enabled and (model.profile or model.reference.first)
     }
+    if config.plugins:
+        found["plugins"] = ", ".join(
+            f"{name} ({plugin.kind}: {' '.join(plugin.command) or plugin.entry_point})"
+            for name, plugin in config.plugins.items()
+        )
     if tested:
         shown = ", ".join("all models" if name == "*" else name for name in tested)
         budgets = dict.fromkeys(_budget(model.drift.false_alarms) for model in tested.values())
@@ -119,6 +142,10 @@ def _sink(config: Config) -> str:
     ship, mqtt = config.ship, config.mqtt
     if ship.sink == "file":
         return f"folder {ship.folder}, at most {format_size(ship.folder_max_bytes)}"
+    if ship.sink == "plugin":
+        return (
+            f"plugin {next(name for name in config.plugins if config.plugins[name].kind == 'sink')}"
+        )
     if ship.sink == "none":
         return "none: all stays in the spool"
     if ship.sink == "s3":

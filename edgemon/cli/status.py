@@ -29,7 +29,19 @@ _TROUBLE = (
     "quarantined",
     "errors",
     "lost",
+    "restarts",
+    "timeouts",
+    "bad_lines",
 )
+# States of a plugin's process, in words for people.
+_PLUGIN_STATES = {
+    "down": "NOT running",
+    "starting": "starting",
+    "idle": "runs",
+    "busy": "runs",
+    "stopping": "stopping",
+    "ending": "ending",
+}
 # Events that were told, by type: "config.refused" is no event that was refused.
 _TOLD = "edgemon_agent_events_total"
 
@@ -109,6 +121,8 @@ def render(agent: dict[str, Any], ship: dict[str, Any] | None, wall_s: float) ->
     if agent["system"]:
         lines += ["", "device   " + _device(agent["system"])]
         lines += _collectors(agent.get("collectors") or {})
+    if plugins := [*(agent.get("plugins") or ()), *((ship or {}).get("plugins") or ())]:
+        lines += ["", _plugins(plugins).rstrip()]
     lines += [
         f"  ANOMALY {of['series']} is {of['value']:.4g}, expected {of['expected']:.4g}"
         for of in agent.get("anomalies") or ()
@@ -121,6 +135,25 @@ def render(agent: dict[str, Any], ship: dict[str, Any] | None, wall_s: float) ->
         else "Nothing was dropped.",
     ]
     return "\n".join(lines)
+
+
+def _plugins(plugins: list[dict[str, Any]]) -> str:
+    """What others' programs do, and what was wrong last."""
+    rows = [
+        [
+            plugin["name"],
+            plugin["kind"],
+            _PLUGIN_STATES[plugin["state"]],
+            str(plugin.get("series", "-")),
+            human_count(plugin["restarts"]),
+            human_count(plugin["timeouts"]),
+            human_count(plugin["bad_lines"]),
+            plugin["last_error"] or "",
+        ]
+        for plugin in plugins
+    ]
+    titles = ["plugin", "kind", "state", "series", "restarts", "timeouts", "bad lines"]
+    return table(rows, [*titles, "last error"])
 
 
 def _clients(clients: list[dict[str, Any]]) -> str:

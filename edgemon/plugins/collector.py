@@ -41,6 +41,7 @@ class PluginCollector:
         self.process = PluginProcess(settings, counters, self, about)
         self._counters = counters
         self._backoff = Backoff(1.0, 300.0, 2.0, uniform)
+        self.latest: dict[str, float] = {}  # of the last answer; none while it does not run
         self._fresh: dict[str, float] = {}
         self._names: set[str] = set()
         self._now = self._started_s = 0.0
@@ -105,13 +106,16 @@ class PluginCollector:
             self._counters.add(ERRORS, reason=reason)
 
     def on_end(self, end: End) -> None:
+        self.latest = {}
         if end.reason == STOPPED or self._stopping:
             return
         if self._now - self._started_s > _HEALTHY_S:
             self._backoff.reset()
         delay_s = self._backoff.next_delay()
         self._next_start = self._now + delay_s
-        log.warning(f"plugin {self.settings.name} {end.text}; it is started again in {delay_s:.1f} s")
+        log.warning(
+            f"plugin {self.settings.name} {end.text}; it is started again in {delay_s:.1f} s"
+        )
 
     def _start(self) -> None:
         self._next_start = NEVER
@@ -122,10 +126,12 @@ class PluginCollector:
         good, bad = protocol.readings(values)
         for reason in bad:
             self._counters.add(DROPPED_VALUES, reason=reason)
+        self.latest = {}
         for name, value in good.items():
             if name not in self._names:
                 if len(self._names) >= MAX_SERIES:
                     self._counters.add(DROPPED_VALUES, reason="too_many")
                     continue
                 self._names.add(name)
-            self._fresh[f"{self.settings.name}_{name}"] = value
+            self.latest[f"{self.settings.name}_{name}"] = value
+        self._fresh |= self.latest

@@ -20,7 +20,17 @@ from edgemon.plugins.protocol import one_line
 
 CANNOT_RUN = 126
 # Of the environment: what programs need to find things and to speak the user's language; where systemd put secrets.
-KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "CREDENTIALS_DIRECTORY")
+KEPT = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "TMPDIR",
+    "CREDENTIALS_DIRECTORY",
+)
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # When memory is short it goes before edgemon does.
 _OOM_SCORE = b"500"
@@ -51,7 +61,9 @@ def _limit(job: dict[str, Any]) -> None:
     ):
         hard = resource.getrlimit(which)[1]
         if most and (hard == resource.RLIM_INFINITY or most < hard):
-            resource.setrlimit(which, (most, most + 1))  # of processor time: a signal first that says why
+            resource.setrlimit(
+                which, (most, most + 1)
+            )  # of processor time: a signal first that says why
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):  # a sandbox may forbid both
         os.nice(int(job["nice"]))
@@ -67,7 +79,13 @@ def _environ(name: str) -> dict[str, str]:
 
 def _become(job: dict[str, Any]) -> NoReturn:
     command = job["command"]
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # which Python ignores, and exec would keep ignored
+    for name in os.listdir("/proc/self/fd"):  # what whoever started edgemon had left open
+        with suppress(OSError):
+            if int(name) > 2:
+                os.set_inheritable(int(name), False)
+    signal.signal(
+        signal.SIGPIPE, signal.SIG_DFL
+    )  # which Python ignores, and exec would keep ignored
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     try:
         os.execve(command[0], command, _environ(job["name"]))

@@ -1,4 +1,4 @@
-"""The process of one plugin: started, asked, timed, and ended whatever it does. Never waits; its owner's loop drives it.
+"""The process of one plugin: started, asked, timed, and ended whatever it does. Its owner's loop drives it; no waiting.
 
     down --start()--> starting --hello--> idle <--answer, ask()--> busy
       ^                  |                  |                        |
@@ -19,7 +19,8 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from edgemon import log
@@ -236,7 +237,9 @@ class PluginProcess:
                 argv[0],
                 argv,
                 os.environ,
-                file_actions=[(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(theirs)],
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(theirs)
+                ],
                 setsigmask=[],
                 setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD],
                 setpgroup=0,
@@ -301,10 +304,8 @@ class PluginProcess:
         return os.waitstatus_to_exitcode(status)
 
     def _signal_group(self) -> None:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
     def _close(self) -> None:
         for name in ("_input", "_output", "_errors"):
@@ -423,23 +424,19 @@ class PluginProcess:
         tell[level](f"plugin {self.settings.name}: {text}")
 
 
-def drive(processes: Iterable[PluginProcess], until_s: float) -> None:
-    """Turn for these processes until none waits for anything, or until that monotonic second."""
-    while (now := time.monotonic()) < until_s:
-        running = [process for process in processes if process.deadline() < NEVER]
-        if not running:
-            return
-        poll = select.poll()
-        owners = {}
-        for process in running:
-            for fd, events in process.watch().items():
-                poll.register(fd, events)
-                owners[fd] = process
-        wait_s = max(0.0, min(until_s, *(process.deadline() for process in running)) - now)
-        for fd, _ in poll.poll(wait_s * 1000 + 1):
-            owners[fd].handle(fd, time.monotonic())
-        for process in running:
-            process.tick(time.monotonic())
+def turn(processes: Sequence[PluginProcess], until_s: float) -> None:
+    """Wait until one of these processes has something to do, or until that monotonic second; do it."""
+    poll = select.poll()
+    owners = {}
+    for process in processes:
+        for fd, events in process.watch().items():
+            poll.register(fd, events)
+            owners[fd] = process
+    until_s = min([until_s, *(process.deadline() for process in processes)])
+    for fd, _ in poll.poll(max(0.0, until_s - time.monotonic()) * 1000):
+        owners[fd].handle(fd, time.monotonic())
+    for process in processes:
+        process.tick(time.monotonic())
 
 
 def _ended(code: int) -> str:

@@ -11,7 +11,7 @@ import selectors
 
 from edgemon.config.plugins import sink_of
 from edgemon.plugins import protocol
-from edgemon.plugins.process import NEVER, STOPPED, End, PluginProcess
+from edgemon.plugins.process import STOPPED, End, PluginProcess
 from edgemon.plugins.protocol import Message
 from edgemon.ship.sink import Key, Parcel, Sink, SinkContext
 from edgemon.version import VERSION
@@ -101,6 +101,10 @@ class PluginSink:
         self._up = self._stopping = self._start_due = False
         self._key = None
         self._process.kill()
+
+    def status(self) -> dict[str, object]:
+        """For `edgemon status`."""
+        return self._process.status()
 
     # -- what its process reports
 

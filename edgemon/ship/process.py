@@ -6,7 +6,7 @@
 
 A status is {"sink", "connected", "last_error", "last_error_ago_s", "failures", "next_attempt_s",
 "inflight", "retrying", "confirm", "mode", "limits", "shipped": {kind: {"batches", "bytes"}},
-"acked": {kind: seq}, "counters", "pid", "version", "uptime_s", "config_hash", "reload_error"}: seconds,
+"acked": {kind: seq}, "counters", "plugins", "pid", "version", "uptime_s", "config_hash", "reload_error"}: seconds,
 and null for what is not.
 
 What the agent does not know yet, batches that were quarantined, is told to it every TELL_S.
@@ -220,11 +220,7 @@ class ShipProcess:
             return
         self._reload_error = ""
         log.configure("edgemon-ship", config.log.level, config.log.format)
-        if (config.ship, config.mqtt, config.s3) == (
-            self._config.ship,
-            self._config.mqtt,
-            self._config.s3,
-        ):
+        if _to_where(config) == _to_where(self._config):
             self._config = config
             log.info("the new configuration is in force", config=config.hash)
             return
@@ -238,8 +234,10 @@ class ShipProcess:
         return {}
 
     def _status(self, _: Message) -> Message:
+        plugin = getattr(self._sink, "status", None)  # only a sink that is a plugin has one
         return {
             **self._shipper.status(),
+            "plugins": [plugin()] if plugin is not None else [],
             "pid": os.getpid(),
             "version": VERSION,
             "uptime_s": time.monotonic() - self._started_at,
@@ -264,6 +262,12 @@ class ShipProcess:
     def _in_a_hurry(self) -> bool:
         """Whether this is the end, for the process or for a sink that another one replaces."""
         return self._once or self._last_call_s is not None or self._next is not None
+
+
+def _to_where(config: Config) -> tuple[object, ...]:
+    """The settings that a sink is made of."""
+    plugins = [plugin for plugin in config.plugins.values() if plugin.kind == "sink"]
+    return config.ship, config.mqtt, config.s3, plugins
 
 
 class _Signals:

@@ -144,6 +144,7 @@ SINKS = {
     "file": "edgemon.ship.file",
     "mqtt": "edgemon.ship.mqtt",
     "none": "edgemon.ship.none",
+    "plugin": "edgemon.plugins.sink",
     "s3": "edgemon.ship.s3",
 }
 

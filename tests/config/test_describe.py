@@ -120,6 +120,11 @@ false_alarms = { at_most = 1e-3, per = "30d" }
 [models.slow]
 reference = { first = 5000 }
 drift = { window = 50 }
+[plugins.soil]
+command = ["/bin/sh", "-c", "exit # \\"quoted\\""]
+options = { file = "/run/soil", pins = [4, 17], deep = { x = 0.5, on = true } }
+interval = "1m"
+memory = "0B"
 [mqtt]
 tls = true
 username = 'back\\slash "quoted" é'

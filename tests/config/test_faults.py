@@ -149,7 +149,7 @@ def test_what_is_not_a_table_is_a_fault(text: str, line: str) -> None:
         (
             "ship.sink",
             '"kafka"',
-            'is "kafka", must be "mqtt", "s3", "file" or "none"',
+            'is "kafka", must be "mqtt", "s3", "file", "plugin" or "none"',
         ),
         (
             "spool.when_full",

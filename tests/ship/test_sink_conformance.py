@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from edgemon.records import KINDS
 from edgemon.ship.sink import NEVER, Key
+from tests.plugins.rig import EXAMPLES, installed
 from tests.s3_servers import S3Server
 from tests.servers import Listener, Mosquitto, Nats, wait_for
 from tests.ship.objects import batches_of, frames_of
@@ -111,6 +114,50 @@ class BucketRig(Rig):
         self.server.start()
 
 
+class ProgramRig(FolderRig):
+    """The documentation's executable sink, which keeps files as the folder sink does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "outbox"
+        plugin = f"""
+kind = "sink"
+command = ["{shutil.copy(EXAMPLES / "archive", folder)}"]
+options = {{ folder = "{self.folder}/lab/cam-7" }}
+"""
+        self.driver = Driver(
+            make_config(folder, 1, ship='sink = "plugin"', **{"plugins.archive": plugin})
+        )
+
+
+class EntryPointRig(Rig):
+    """The documentation's sink of a Python package, installed as pip installs it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "database"
+        self.folder.mkdir()
+        plugin = f"""
+kind = "sink"
+entry_point = "database"
+options = {{ file = "{self.folder}/batches.db" }}
+"""
+        self.driver = Driver(
+            make_config(folder, 1, ship='sink = "plugin"', **{"plugins.store": plugin})
+        )
+
+    def received(self) -> dict[Key, bytes]:
+        with closing(sqlite3.connect(self.folder / "batches.db")) as database:
+            rows = database.execute("SELECT stream, kind, seq, frame FROM batch").fetchall()
+        assert {stream for stream, *_ in rows} <= {STREAM}
+        return {(kind, seq): frame for _, kind, seq, frame in rows}
+
+    def broken(self) -> None:
+        self.driver.sink.close()
+        self.folder.rmdir()
+
+    def mended(self) -> None:
+        self.folder.mkdir()
+
+
 RIGS = [
     "file",
     "mqtt 5 to mosquitto",
@@ -118,7 +165,14 @@ RIGS = [
     "mqtt 3.1.1 to nats-server",
     "s3 to seaweedfs",
     "s3 to rclone",
+    "plugin: a program",
+    "plugin: an entry point",
 ]
+
+
+@pytest.fixture(scope="module")
+def example_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return installed(tmp_path_factory.mktemp("example"))
 
 
 @pytest.fixture(params=RIGS)
@@ -130,6 +184,12 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path, short_tmp: Path) -> Iter
     elif "mosquitto" in name:
         folder = request.getfixturevalue("mosquitto_folder")
         made = BrokerRig(short_tmp, Mosquitto(folder), name.split()[1])
+    elif name == "plugin: a program":
+        made = ProgramRig(short_tmp)
+    elif name == "plugin: an entry point":
+        site: Path = request.getfixturevalue("example_site")
+        request.getfixturevalue("monkeypatch").setenv("PYTHONPATH", str(site))
+        made = EntryPointRig(short_tmp)
     elif "s3" in name:
         server = request.getfixturevalue("rclone" if "rclone" in name else "seaweed")
         made = BucketRig(short_tmp, server)

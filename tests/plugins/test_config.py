@@ -1,0 +1,136 @@
+"""[plugins.NAME]: what is refused, word for word, and who may have written a program."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgemon.config import parse, reload
+from edgemon.config.plugins import distrust
+from edgemon.errors import ConfigError
+
+SOIL = "[plugins.soil]\ncommand = ['/bin/true']\n"
+
+
+def faults(text: str) -> list[str]:
+    try:
+        parse(text, "e.toml")
+    except ConfigError as error:
+        return [str(fault) for fault in error.faults]
+    return []
+
+
+def test_a_plugin_has_the_interval_of_the_device_unless_it_says_another() -> None:
+    config = parse(
+        f"[system]\ninterval = '7s'\n{SOIL}[plugins.air]\ncommand = ['/bin/true']\ninterval = '1m'"
+    )
+    assert {name: plugin.interval_s for name, plugin in config.plugins.items()} == {
+        "air": 60.0,
+        "soil": 7.0,
+    }
+    assert config.plugins["soil"].memory_bytes == 256 << 20
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[plugins.Soil]\ncommand = ['/bin/true']",
+         "1: plugins.Soil: a plugin's name must be 1 to 32 of the characters a-z 0-9 _, a letter first"),
+        ("[plugins.cpu]\ncommand = ['/bin/true']",
+         "1: plugins.cpu: is the name of a collector of edgemon's own; choose another"),
+        ("[plugins.soil]\nkind = 'collector'", "1: plugins.soil.entry_point: needs one of command and entry_point"),
+        (f"{SOIL}entry_point = 'soil'",
+         "3: plugins.soil.entry_point: needs one of command and entry_point, not both"),
+        (f"{SOIL}kind = 'sink'", '3: plugins.soil.kind: kind "sink" needs ship.sink = "plugin"'),
+        ("[ship]\nsink = 'plugin'", '2: ship.sink: needs a table [plugins.NAME] with kind = "sink"'),
+        (f"[ship]\nsink = 'plugin'\n{SOIL}kind = 'sink'\n[plugins.tin]\ncommand = ['/bin/true']\nkind = 'sink'",
+         "8: plugins.tin.kind: there is another sink, soil: batches go to one"),
+        (f"[system]\nenabled = false\n{SOIL}",
+         "2: system.enabled: a collector needs system.enabled = true"),
+        ("[plugins.soil]\ncommand = ['soil']",
+         '2: plugins.soil.command: has "soil", must be an absolute path'),
+        ("[plugins.soil]\ncommand = ['/bin/nonesuch']",
+         '2: plugins.soil.command: "/bin/nonesuch": no such file or directory'),
+        ("[plugins.soil]\ncommand = ['/etc/passwd']",
+         '2: plugins.soil.command: "/etc/passwd" cannot be run: chmod +x'),
+        ("[plugins.soil]\ncommand = ['/usr/bin']", '2: plugins.soil.command: "/usr/bin" is not a file'),
+        (f"{SOIL}options = {{ at = 07:30:00 }}",
+         "3: plugins.soil.options: has 07:30:00, must be a table of texts, finite numbers, true and false, lists "
+         "and tables, at most 16 KiB"),
+        (f"{SOIL}options = {{ deep = [1, inf] }}", "3: plugins.soil.options: has inf, must be a table of"),
+        (f"{SOIL}options = {{ a = '{'x' * 17_000}' }}", "3: plugins.soil.options: is too long, must be a table of"),
+        (f"{SOIL}comand = ['/bin/true']", '3: plugins.soil.comand: unknown key; did you mean "command"?'),
+        ("[plugin.soil]\ncommand = ['/bin/true']", "1: plugin: unknown section; did you mean [plugins]?"),
+        ("[[plugins]]\nname = 'soil'", "1: plugins: must be one table, [plugins], not [[plugins]]"),
+        ("".join(f"[plugins.p{n}]\ncommand = ['/bin/true']\n" for n in range(17)),
+         "1: plugins: 17 plugins, at most 16"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_with_its_line(text: str, line: str) -> None:
+    (fault,) = faults(text)
+    assert fault.startswith(f"e.toml:{line}")
+
+
+def test_the_single_binary_takes_programs_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    assert faults("[plugins.a]\nentry_point = 'soil'") == [
+        "e.toml:2: plugins.a.entry_point: Python plugins need edgemon installed as a Python package; "
+        "this is the single binary"
+    ]
+    assert faults(SOIL) == []
+
+
+def test_a_reload_may_change_plugins(tmp_path: Path) -> None:
+    file = tmp_path / "edgemon.toml"
+    file.write_text(SOIL)
+    config = parse(SOIL, str(file))
+    file.write_text(SOIL + "interval = '3s'")
+    assert reload(config).plugins["soil"].interval_s == 3.0
+    assert reload(config).hash != config.hash
+
+
+class TestTrust:
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "plugins"
+        folder.mkdir(mode=0o755)
+        path = folder / "soil"
+        path.write_text("#!/bin/sh\n")
+        path.chmod(0o755)
+        return path
+
+    def test_a_program_of_our_own_is_trusted(self, path: Path) -> None:
+        assert distrust(str(path)) == ""
+
+    def test_one_that_everybody_may_write_is_not(self, path: Path) -> None:
+        path.chmod(0o757)
+        assert distrust(str(path)) == f'everybody may write "{path}": chmod o-w'
+
+    def test_one_in_a_folder_that_everybody_may_write_is_not(self, path: Path) -> None:
+        path.parent.chmod(0o777)
+        assert distrust(str(path)) == f'everybody may write "{path.parent}": chmod o-w'
+        path.parent.chmod(0o1777)  # as /tmp: only owners remove
+        assert distrust(str(path)) == ""
+
+    def test_a_link_is_judged_by_both_ends(self, path: Path, tmp_path: Path) -> None:
+        folder = tmp_path / "links"
+        folder.mkdir(mode=0o755)
+        (folder / "soil").symlink_to(path)
+        assert distrust(str(folder / "soil")) == ""
+        folder.chmod(0o777)
+        assert "links" in distrust(str(folder / "soil"))
+        folder.chmod(0o755)
+        path.chmod(0o757)
+        assert "plugins/soil" in distrust(str(folder / "soil"))
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a file away")
+    @pytest.mark.parametrize("what", ["file", "folder"])
+    def test_what_belongs_to_another_user_is_not(self, path: Path, what: str) -> None:
+        theirs = path if what == "file" else path.parent
+        os.chown(theirs, 4242, -1)
+        assert distrust(str(path)).startswith(
+            f'"{theirs}" belongs to user 4242, must belong to root'
+        )
