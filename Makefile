@@ -8,7 +8,7 @@ C_STRICT := -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-pro
 
 ARCH   ?= host
 
-.PHONY: help run test test-search test-slow test-arm test-vm fuzz lint bench build wheel binary ks-null clean
+.PHONY: help run test test-search test-connectors test-slow test-arm test-vm fuzz lint bench build wheel binary ks-null clean
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -34,6 +34,9 @@ test: $(VENV)/.test  ## set up, then the tests (under ten minutes)
 
 test-search: $(VENV)/.test  ## the same tests, their random cases drawn anew
 	$(BIN)/python -m pytest -n 4 --dist loadfile --hypothesis-profile=search
+
+test-connectors: $(VENV)/.test $(VENV)/.test-connectors  ## the connectors with every framework (PyTorch, Keras, JAX: two gigabytes)
+	$(BIN)/python -m pytest -n 0 tests/connectors
 
 test-slow: $(VENV)/.test  ## the slow proofs
 	$(BIN)/python -m pytest -m slow --hypothesis-profile=search

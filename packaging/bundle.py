@@ -9,6 +9,7 @@ import os
 WORKSTATION = (
     "edgemon.demo",
     "edgemon.cli.demo",
+    "edgemon.connectors",
     "edgemon.receive.parquet",
     "edgemon.config.convert",
 )

@@ -75,5 +75,7 @@ def test_every_module_that_works_on_a_device_is_bundled(monkeypatch: pytest.Monk
         "edgemon",
     } <= names
     assert not {
-        name for name in names if name.startswith(("edgemon.demo", "edgemon.receive.parquet"))
+        name
+        for name in names
+        if name.startswith(("edgemon.demo", "edgemon.connectors", "edgemon.receive.parquet"))
     }
