@@ -35,12 +35,14 @@ class Fault(NamedTuple):
 
     file: path as the user gave it.  line: 1-based, 0 when the fault has no line of its own.
     key: dotted, e.g. ``batch.max_rows``.  problem: what is wrong and what is allowed.
+    detail: lines to be shown below it, such as the text with a caret under the column; "" for none.
     """
 
     file: str
     line: int
     key: str
     problem: str
+    detail: str = ""
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file

@@ -25,6 +25,7 @@ FLOORS = {
     "anomaly": 3,
     "drift": 3,
     "quality": 3,
+    "rules": 3,
     "flow": 3,
     "config": 3,
     "spool": 4,

@@ -42,6 +42,7 @@ from edgemon.version import VERSION
 
 if TYPE_CHECKING:
     from edgemon.agent.plugins import Plugins
+    from edgemon.agent.rules import Rules
 
 
 class Agent:
@@ -67,6 +68,7 @@ class Agent:
         self.last_reload = ""
         self.server: Server | None = None
         self.plugins: Plugins | None = None
+        self.rules: Rules | None = None
         self._stops: list[tuple[str, Callable[[], None]]] = []
         self._forgets: list[Callable[[], None]] = []
 
@@ -127,6 +129,7 @@ class Agent:
         self.storage.start(self._started)
         self._start_pipeline(profiles)
         handed = inherited(os.environ) if self._own_process else NOTHING
+        self._keep_rules()
         self._start_server(handed)
         self._start_control()
         self._start_metrics(handed.metrics)
@@ -175,6 +178,16 @@ class Agent:
             self._started("plugins", self.plugins.stop, self.plugins.forget)
         self.plugins.apply(self.config)
         return self.plugins.collectors
+
+    def _keep_rules(self) -> None:
+        """Rules that were changed begin anew; where there are none, nothing is loaded."""
+        if self.rules is not None:
+            self.rules.reconfigure(self.config)
+        elif self.config.rules:
+            from edgemon.agent.rules import Rules  # memory that only who has rules pays
+
+            self.rules = Rules(self)
+            self._started("rules", self.rules.stop, self.rules.forget)
 
     def _start_server(self, handed: Inherited) -> None:
         self.server = Server(
@@ -303,6 +316,7 @@ class Agent:
         self.server.reconfigure(_server_settings(config))
         self.pipeline.reconfigure(config, profiles, time.monotonic_ns(), pseudonyms)
         self.device.reconfigure(config.system, self._apply_plugins())
+        self._keep_rules()
         self.windows.save_every(config.agent.checkpoint_interval_s)
         log.info("configuration reloaded", hash=config.hash)
         self._say("config.reloaded", "configuration reloaded", config=config.hash)

@@ -45,6 +45,7 @@ class Device:
         self._timer: Timer | None = None
         self._past_saved_s = loop.now()
         self.monitor: SystemMonitor | None = None
+        self.on_sample: Callable[[dict[str, float]], None] | None = None  # whoever wants to know
 
     def start(self, settings: SystemSettings, plugins: Mapping[str, Collector]) -> None:
         """Begin to sample where the settings ask for it; the past of the series is read."""
@@ -72,6 +73,8 @@ class Device:
         if self.monitor is not None:
             now_s = self._loop.now()
             self.monitor.tick(now_s)
+            if self.on_sample is not None:
+                self.on_sample(self.monitor.latest)
             if now_s - self._past_saved_s >= _SAVE_PAST_S:
                 self._past_saved_s = now_s
                 self._save_past()

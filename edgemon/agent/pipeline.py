@@ -51,6 +51,8 @@ class Pipeline:
     many rows at once; None: they are given to emit_row.
     profiles: path -> loaded profile, for each profile that the configuration names.  store: where profiles made
     here and the detectors' state are kept; None: nowhere.  pseudonyms: where a model has hash_ids.
+    on_window, on_metric: whoever wants to know, None for nobody; the former of windows that nothing cut short,
+    with their rows as they leave.
     """
 
     def __init__(
@@ -75,6 +77,8 @@ class Pipeline:
         self._budget = StreamBudget(config.ingest.max_streams)
         self._chance = random.Random()
         self.models: dict[tuple[str, str], Model] = {}
+        self.on_window: Callable[[str, str, list[Row], int], None] | None = None
+        self.on_metric: Callable[[Metric, int], None] | None = None
         self._mono_ns, self._wall_s = 0, 0.0
         # Predictions that need no Python go into the models' streams by this; it is empty between two reads.
         self.table = StreamTable(
@@ -185,6 +189,8 @@ class Pipeline:
             "ts": self._timestamp(record.ts, wall_s),
         }  # fmt: skip
         self._emit_row("sys", row, mono_ns)
+        if self.on_metric is not None:
+            self.on_metric(record, mono_ns)
 
     def _timestamp(self, ts: float | None, wall_s: float) -> int | None:
         """Application's seconds -> µs since 1970; None and counted where it cannot be true."""
@@ -365,8 +371,13 @@ class Pipeline:
     def _close_window(self, model: Model, mono_ns: int, cut: str = "") -> None:
         for news in model.observe_rate(mono_ns / 1e9):
             self._tell(model, news, mono_ns)
-        for row in model.close_window(mono_ns / 1e9, cut):
-            self._emit_row("agg", model.capture.redaction.aggregate(row), mono_ns)
+        rows = [
+            model.capture.redaction.aggregate(row) for row in model.close_window(mono_ns / 1e9, cut)
+        ]
+        if self.on_window is not None and not cut:
+            self.on_window(model.model, model.version, rows, mono_ns)
+        for row in rows:
+            self._emit_row("agg", row, mono_ns)
         model.capture.close_window()
         model.hold()  # capture may look for another prediction now
         if cut == CUT_BY_CLOCK:  # what happened before cannot be told from the clock as it is now

@@ -46,6 +46,7 @@ def report(agent: Agent) -> dict[str, object]:
         "collectors": device.found if device is not None else {},
         "anomalies": device.anomalies_now() if device is not None else [],
         "plugins": plugins.status() if plugins is not None else [],
+        "rules": agent.rules.status() if agent.rules is not None else [],
         "open_rows": agent.storage.batches.open_rows(),
         "spool": _spool(agent.storage),
         "counters": agent.counters.snapshot() | agent.storage.counters.snapshot(),

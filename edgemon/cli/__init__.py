@@ -252,7 +252,8 @@ def _fault_lines(error: ConfigError) -> list[str]:
         return [f"edgemon: {error.faults[0]}"]
     files = {fault.file for fault in error.faults}
     total = f"edgemon: {count} fault{'s' if count > 1 else ''} in {', '.join(sorted(files))}"
-    return [*map(str, error.faults), total]
+    lines = (line for fault in error.faults for line in (str(fault), *fault.detail.splitlines()))
+    return [*lines, total]
 
 
 def _origin(error: BaseException) -> str:

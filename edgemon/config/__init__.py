@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from edgemon.config.loader import fault_at, find_config, load, parse, reload, restart_keys
 from edgemon.config.settings import (
+    ActionSettings,
     AgentSettings,
     AnomalySettings,
     BatchSettings,
@@ -25,6 +26,7 @@ from edgemon.config.settings import (
     MqttSettings,
     PluginSettings,
     RedactSettings,
+    RuleSettings,
     S3Settings,
     SeriesRule,
     ShipSettings,
@@ -34,6 +36,7 @@ from edgemon.config.settings import (
 from edgemon.config.units import format_duration, format_size, parse_duration, parse_size
 
 __all__ = [
+    "ActionSettings",
     "AgentSettings",
     "AnomalySettings",
     "BatchSettings",
@@ -48,6 +51,7 @@ __all__ = [
     "MqttSettings",
     "PluginSettings",
     "RedactSettings",
+    "RuleSettings",
     "S3Settings",
     "SeriesRule",
     "ShipSettings",

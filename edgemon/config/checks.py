@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from edgemon.config import rule_checks
 from edgemon.config.locate import KeyPath
 from edgemon.config.settings import Config
 from edgemon.config.units import format_duration, format_size
@@ -35,6 +36,8 @@ def clashes(config: Config) -> Iterator[Clash]:
     yield from _ship(config)
     yield from _mqtt(config)
     yield from _s3(config)
+    for keys, problem in (*rule_checks.rules(config), *rule_checks.actions(config)):
+        yield Clash(keys, problem)
 
 
 def _sockets(config: Config) -> Iterator[Clash]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgemon.config.checks import MAX_SOCKET_PATH_BYTES
 from edgemon.config.plugins import PLUGINS
-from edgemon.config.schema import SECTIONS, Key, Section
+from edgemon.config.schema import LIST, NAMED, ONE, SECTIONS, Key, Section
 from edgemon.config.settings import Config
 from edgemon.config.tables import Table
 from edgemon.config.values import Boolean, Path, bare_key, literal
@@ -36,6 +36,33 @@ _PLUGIN_EXAMPLE = """\
     [plugins.soil]
     command = ["/usr/lib/edgemon/plugins/soil"]
     options = { file = "/run/soil/moisture" }"""
+# Sections that are empty where nobody writes one.
+_EXAMPLES = {
+    "rules": """\
+    [[rules]]
+    when = "drift.d > 0.2 for 5m"
+    clear = "drift.d < 0.15 for 10m"
+    severity = "alarm"
+    do = ["event", "log"]
+
+    [[rules]]
+    name = "camera is silent"
+    when = "silence > 2m"
+    model = "camera*"
+    do = ["event", "exec:restart-camera", "webhook:duty"]""",
+    "actions": """\
+    [actions.restart-camera]
+    command = ["/usr/local/bin/restart-camera", "--quick"]
+    timeout = "30s"
+
+    [actions.duty]
+    url = "https://duty.example/hook"
+
+    [actions.mail]
+    to = ["duty@example.org"]
+    sender = "edgemon@example.org"
+    smtp_host = "mail.example.org\"""",
+}
 
 
 def default_text(*, root: bool, environ: Mapping[str, str] | None = None) -> str:
@@ -55,7 +82,10 @@ def default_text(*, root: bool, environ: Mapping[str, str] | None = None) -> str
         parts.append(_comment(section.doc))
         if section.name == "models":
             parts[-1] += "\n" + _comment(_MODEL_EXAMPLE)
-        parts[-1] += f"\n{_header(section)}"
+        if section.form != ONE:
+            parts[-1] += "\n" + _comment(_EXAMPLES[section.name])
+            continue
+        parts[-1] += f"\n{section.header}"
         for key in section.keys:
             value = literal(chosen.get((section.name, key.name), key.default))
             hidden = not key.common and (section.name, key.name) not in chosen
@@ -86,8 +116,18 @@ def show(config: Config) -> str:
     """The settings in force as TOML: parsed again in the same folder, it gives an equal Config."""
     parts = []
     for section in SECTIONS:
+        settings = getattr(config, section.name)
+        if section.form == LIST:
+            parts += [_table(section.header, section, one) for one in settings]
+            continue
+        if section.form == NAMED:
+            parts += [
+                _table(f"[{section.name}.{bare_key(name)}]", section, one)
+                for name, one in settings.items()
+            ]
+            continue
         if section.name != "models":
-            parts.append(_table(_header(section), section, getattr(config, section.name)))
+            parts.append(_table(section.header, section, settings))
             continue
         for name, model in config.models.items():
             parts.append(_table(f"[models.{bare_key(name)}]", section, model))
@@ -101,7 +141,7 @@ def markdown() -> str:
     parts = []
     own_section = [section.keys for section in SECTIONS]
     for section in SECTIONS:
-        header = _header(section)
+        header = section.header
         parts.append(f"### `{header}`\n\n{section.doc}\n\n{_reference(section.keys)}")
         for key in section.keys:
             if isinstance(key.kind, Table) and key.kind.keys not in own_section:
@@ -124,10 +164,6 @@ def _reference(keys: Iterable[Any]) -> str:
         )
         rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(rows)
-
-
-def _header(section: Section) -> str:
-    return '[models."*"]' if section.name == "models" else f"[{section.name}]"
 
 
 def _table(header: str, section: Section, settings: object) -> str:

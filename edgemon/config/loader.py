@@ -7,6 +7,7 @@ exist); nothing is written.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from _blake2 import blake2b  # not hashlib, which loads OpenSSL: 3.6 MB that the agent does not have
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from edgemon.config.checks import clashes
 from edgemon.config.device import device_name
 from edgemon.config.locate import KeyPath, line_of, locate
-from edgemon.config.schema import BY_NAME, SECTIONS, Key, Section
+from edgemon.config.schema import BY_NAME, LIST, NAMED, SECTIONS, Key, Section
 from edgemon.config.settings import Config, DriftSettings, FirstPredictions, PluginSettings
 from edgemon.config.syntax import explain
 from edgemon.config.tables import Table
@@ -25,6 +26,7 @@ MAX_FILE_BYTES = 1 << 20
 SEARCHED = ("edgemon.toml", "/etc/edgemon/edgemon.toml")
 
 _MAX_MODEL_NAME = 128
+_MAX_TABLES = 256  # rules, and actions
 # Settings that follow another when they are not given: key -> (section, field, name below it).
 _IMPLIED_PATHS = {
     ("ingest", "socket"): ("agent", "run_dir", "ingest.sock"),
@@ -139,8 +141,8 @@ def _build(text: str, file: str, running: Config | None) -> Config:
         lines = locate(text)
         ordered = sorted(
             (
-                Fault(file, line_of(lines, at), dotted(path), problem)
-                for path, at, problem in builder.faults
+                Fault(file, line_of(lines, at), dotted(path), problem, detail)
+                for path, at, problem, detail in builder.faults
             ),
             key=lambda fault: fault.line or len(text),
         )
@@ -167,7 +169,7 @@ class _Builder:
     def __init__(self, document: dict[str, Any], folder: str) -> None:
         self.document = document
         self.folder = folder
-        self.faults: list[tuple[KeyPath, KeyPath, str]] = []
+        self.faults: list[tuple[KeyPath, KeyPath, str, str]] = []
         self.faulty: set[KeyPath] = set()
 
     def config(self, file: str) -> Config:
@@ -178,8 +180,14 @@ class _Builder:
         values: dict[str, Any] = {}
         # Models start from what [drift] says.
         for section in sorted(SECTIONS, key=lambda section: section.name == "models"):
-            table = self._table((section.name,), self.document.get(section.name, {}))
-            if section.name == "models":
+            raw = self.document.get(section.name, {})
+            if section.form == LIST:
+                values[section.name] = self._tables(section, raw)
+                continue
+            table = self._table((section.name,), raw)
+            if section.form == NAMED:
+                values[section.name] = self._named(section, table)
+            elif section.name == "models":
                 values["models"] = self._models(section, table, values["drift"])
             else:
                 start = {key.field: key.kind.parse(key.default) for key in section.keys}
@@ -237,8 +245,40 @@ class _Builder:
                 taken[key.field] = value
             except RefusedError as refused:
                 self.faulty.add(at)
-                self._fault(at, str(refused), refused.at)
+                self._fault(at, str(refused), refused.at, refused.detail)
         return taken
+
+    def _tables(self, section: Section, raw: object) -> list[Any]:
+        """The settings of an array of tables."""
+        path: KeyPath = (section.name,)
+        if not isinstance(raw, list):
+            if raw:
+                self._fault(path, f"must be an array of tables: [[{section.name}]]")
+            return []
+        if len(raw) > _MAX_TABLES:
+            self._fault(path, f"has {len(raw)} tables, may have {_MAX_TABLES}")
+        start = {key.field: key.kind.parse(key.default) for key in section.keys}
+        return [
+            section.settings(
+                **self._section(section, (*path, at), self._table((*path, at), table), start)
+            )
+            for at, table in enumerate(raw[:_MAX_TABLES])
+        ]
+
+    def _named(self, section: Section, tables: dict[str, Any]) -> dict[str, Any]:
+        """The settings of a table of tables, by name."""
+        named = {}
+        start = {key.field: key.kind.parse(key.default) for key in section.keys}
+        for name, table in sorted(tables.items())[:_MAX_TABLES]:
+            path: KeyPath = (section.name, name)
+            if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name, re.ASCII):
+                self._fault(path, "a name has 1 to 64 of the characters A-Z a-z 0-9 _ -")
+                continue
+            taken = self._section(section, path, self._table(path, table), start)
+            named[name] = section.settings(**taken)
+        if len(tables) > _MAX_TABLES:
+            self._fault((section.name,), f"has {len(tables)} tables, may have {_MAX_TABLES}")
+        return named
 
     def _models(
         self, section: Section, tables: dict[str, Any], drift: DriftSettings
@@ -324,6 +364,8 @@ class _Builder:
             if not getattr(settings, name):
                 path = os.path.join(getattr(getattr(config, base), field), below)
                 config = config._replace(**{section: settings._replace(**{name: path})})
+        rules = [rule if rule.name else rule._replace(name=rule.when) for rule in config.rules]
+        config = config._replace(rules=rules)
         mqtt = config.mqtt
         if mqtt.tls and not self._is_given(("mqtt", "port")):
             mqtt = mqtt._replace(port=_TLS_PORT)
@@ -334,6 +376,9 @@ class _Builder:
     def _is_given(self, path: KeyPath) -> bool:
         node: Any = self.document
         for part in path:
+            if isinstance(node, list) and isinstance(part, int) and part < len(node):
+                node = node[part]
+                continue
             if not isinstance(node, dict) or part not in node:
                 return False
             node = node[part]
@@ -361,9 +406,9 @@ class _Builder:
             )
         self._fault(at, "unknown key" + (f'; did you mean "{guess}"?' if guess else ""))
 
-    def _fault(self, path: KeyPath, problem: str, inside: KeyPath = ()) -> None:
+    def _fault(self, path: KeyPath, problem: str, inside: KeyPath = (), detail: str = "") -> None:
         """inside: where in the key's value; it makes the line exact."""
-        self.faults.append((path, (*path, *inside), problem))
+        self.faults.append((path, (*path, *inside), problem, detail))
 
 
 def _restarts(old: Config, new: Config) -> list[tuple[Section, Key]]:

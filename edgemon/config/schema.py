@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from edgemon.config.conditions import Addresses, Command, Condition, Doing
 from edgemon.config.settings import (
+    ActionSettings,
     AgentSettings,
     AnomalySettings,
     BatchSettings,
@@ -19,6 +21,7 @@ from edgemon.config.settings import (
     ModelSettings,
     MqttSettings,
     RedactSettings,
+    RuleSettings,
     S3Settings,
     ShipSettings,
     SpoolSettings,
@@ -63,6 +66,9 @@ COLLECTORS = (
 )
 
 
+ONE, LIST, NAMED = "one", "list", "named"
+
+
 class Key(NamedTuple):
     """One key of a section.
 
@@ -89,16 +95,29 @@ class Key(NamedTuple):
 
 
 class Section(NamedTuple):
-    """One table of the file; settings: the NamedTuple that its values become."""
+    """One table of the file; settings: the NamedTuple that its values become.
+
+    form: ONE table; an array of them, LIST; or a table of them, each with a name that the user gives, NAMED.
+    """
 
     name: str
     settings: type
     doc: str
     keys: tuple[Key, ...]
+    form: str = ONE
+
+    @property
+    def header(self) -> str:
+        """As it stands in the file."""
+        if self.name == "models":
+            return '[models."*"]'
+        forms = {ONE: "[{}]", LIST: "[[{}]]", NAMED: "[{}.NAME]"}
+        return forms[self.form].format(self.name)
 
 
 _NAME = r"[A-Za-z0-9._-]{1,64}"
 _NAME_ALLOWED = "1 to 64 of the characters A-Z a-z 0-9 . _ -"
+_PATTERN = r"[^\0-\x1f\x7f]{1,128}"
 _PLAIN = r"[^\0-\x1f\x7f]{0,200}"
 _TOPIC = r"[^\0-\x1f\x7f+#/$][^\0-\x1f\x7f+#]{0,98}[^\0-\x1f\x7f+#/]|[^\0-\x1f\x7f+#/$]"
 
@@ -426,6 +445,72 @@ SECTIONS: tuple[Section, ...] = (
                 "absolute path of a Unix socket; empty is nowhere.", restart=True),
             Key("mode", Mode(), "0660", "Permissions of that Unix socket.", restart=True),
         ),
+    ),
+    Section(
+        "rules",
+        RuleSettings,
+        "What is to be told or done, and when; the language and the figures are in rules.md. One [[rules]] a rule.",
+        (
+            Key("name", Text(_PLAIN, "at most 200 printable characters"), "",
+                "Its name in events, notifications and `edgemon status`; each another.", implied="the text of `when`"),
+            Key("when", Condition(), "",
+                'The condition, such as "drift.d > 0.2 for 5m", "latency.p99 > 250ms" or "silence > 2m".',
+                implied="none, it must be given"),
+            Key("clear", Condition(), "",
+                'What ends it, such as "drift.d < 0.15 for 10m"; between the two nothing changes.',
+                implied="that the condition does not hold any more"),
+            Key("severity", Choice("info", "warning", "alarm"), "warning",
+                'How grave it is; an "alarm" starts a burst of the shipper.'),
+            Key("model", Text(_PATTERN, "a name of 1 to 128 characters, * for anything"), "*",
+                "Models that it holds for."),
+            Key("stream", Text(_PATTERN, "a name of 1 to 128 characters, * for anything"), "*",
+                'Streams that it holds for, such as "latency" or "f:amount".'),
+            Key("min_interval", Duration("0s", "31d"), "5m",
+                "Between two that are told of one model, stream or series; others are counted."),
+            Key("max_per_hour", Integer(1, 1000), 20,
+                "That are told of the rule in an hour, whomever they are about; others are counted."),
+            Key("do", Doing(), ["event", "log"], "What follows when it begins and when it is over."),
+        ),
+        LIST,
+    ),
+    Section(
+        "actions",
+        ActionSettings,
+        "What rules can have done beside events and log lines, by name: a command, a webhook, or an e-mail. Never "
+        "taken from anywhere but this file.",
+        (
+            Key("command", Command(), [],
+                "A program and its arguments, run by the agent without a shell; what it is about stands in its "
+                "environment, EDGEMON_RULE and so on."),
+            Key("url",
+                Text(r"|https?://[!-~]{1,2000}", "https:// or http:// and an address, or empty"), "",
+                "Where a webhook is posted, as JSON, by the shipper."),
+            Key("to", Addresses(16), [], "Whom an e-mail goes to, by the shipper."),
+            Key("timeout", Duration("100ms", "5m"), "10s",
+                "How long it may take; a command is killed then."),
+            Key("max_per_hour", Integer(1, 1000), 60,
+                "Webhooks or e-mails of this name in an hour; more are dropped, and counted."),
+            Key("hmac_key_file", Path("file"), "",
+                "File whose first line is a key: a webhook then has the header X-Edgemon-Signature with the "
+                "HMAC-SHA256 of its body."),
+            Key("token_file", Path("file"), "",
+                "File whose first line is a token, sent with a webhook as `Authorization: Bearer`."),
+            Key("ca_file", Path("file"), "", "Certificates that vouch for the server.",
+                implied="those of the system"),
+            Key("sender", Text(r"|[^\s@<>,;]{1,64}@[^\s@<>,;]{1,255}", "an address, or empty"), "",
+                "Whom an e-mail is from."),
+            Key("smtp_host",
+                Text(r"[A-Za-z0-9._:%-]{0,253}", "a host name or an address, without a scheme or port"), "",
+                "The server that takes e-mails."),
+            Key("smtp_port", Integer(0, 65535), 0, "Its port.", implied="587, 465 or 25, by `security`"),
+            Key("security", Choice("starttls", "tls", "none"), "starttls",
+                "How the connection to it is encrypted."),
+            Key("username", Text(_PLAIN, "at most 200 printable characters"), "",
+                "User name at that server."),
+            Key("password_file", Path("file"), "",
+                "File whose first line is the password; else EDGEMON_SMTP_PASSWORD in the shipper's environment."),
+        ),
+        NAMED,
     ),
     Section(
         "log",

@@ -225,6 +225,46 @@ class PluginSettings(NamedTuple):
     nice: int
 
 
+class RuleSettings(NamedTuple):
+    """when, clear: conditions in the language of edgemon/rules/expression.py, without a fault; clear is "" for "when it
+    does not hold any more".  do: what follows, "event", "log", or a kind and the name of an action.
+    """
+
+    name: str
+    when: str
+    clear: str
+    severity: str
+    model: str
+    stream: str
+    min_interval_s: float
+    max_per_hour: int
+    do: tuple[str, ...]
+
+
+class ActionSettings(NamedTuple):
+    """What a rule can have done: of command, url and to exactly one is not empty, and `kind` says which."""
+
+    command: list[str]
+    url: str
+    to: list[str]
+    timeout_s: float
+    max_per_hour: int
+    hmac_key_file: str
+    token_file: str
+    ca_file: str
+    sender: str
+    smtp_host: str
+    smtp_port: int
+    security: str
+    username: str
+    password_file: str
+
+    @property
+    def kind(self) -> str:
+        """ "exec", "webhook" or "email", as `do` writes it; "" for none."""
+        return "exec" if self.command else "webhook" if self.url else "email" if self.to else ""
+
+
 class LogSettings(NamedTuple):
     level: str
     format: str
@@ -235,7 +275,7 @@ class Config(NamedTuple):
 
     file: path as the user gave it.  hash: 16 hex digits; equal settings have an equal hash.
     models: by name; "*" holds what a model without a table of its own gets.  drift: what models
-    start from; what holds for one is in its own settings.  plugins: by name.
+    start from; what holds for one is in its own settings.  actions, plugins: by name.
     """
 
     file: str
@@ -251,6 +291,8 @@ class Config(NamedTuple):
     mqtt: MqttSettings
     s3: S3Settings
     metrics: MetricsSettings
+    rules: list[RuleSettings]
+    actions: dict[str, ActionSettings]
     log: LogSettings
     plugins: dict[str, PluginSettings]
 

@@ -19,11 +19,12 @@ _SHORT_ESCAPES = {"\t": "\\t", "\n": "\\n", "\r": "\\r", '"': '\\"', "\\": "\\\\
 
 
 class RefusedError(Exception):
-    """A value that a key cannot have; the text is the fault's problem. `at`: path below the key."""
+    """A value that a key cannot have; the text is the fault's problem. `at`: below the key.  detail: the fault's."""
 
-    def __init__(self, problem: str, *at: str | int) -> None:
+    def __init__(self, problem: str, *at: str | int, detail: str = "") -> None:
         super().__init__(problem)
         self.at = at
+        self.detail = detail
 
 
 class Kind:

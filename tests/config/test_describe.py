@@ -14,7 +14,7 @@ from edgemon.config import default_text, parse
 from edgemon.config.checks import MAX_SOCKET_PATH_BYTES
 from edgemon.config.describe import default_text as text_for
 from edgemon.config.describe import folders, markdown, show
-from edgemon.config.schema import SECTIONS
+from edgemon.config.schema import ONE, SECTIONS
 from edgemon.errors import ConfigError
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "configuration.md"
@@ -51,9 +51,22 @@ def test_apart_from_sink_and_folders_it_says_the_defaults() -> None:
 def test_it_has_every_key_once() -> None:
     text = uncommented(default_text(root=True))
     for section in SECTIONS:
-        header = '[models."*"]' if section.name == "models" else f"[{section.name}]"
-        body = text.split(f"\n{header}\n")[1].split("\n[")[0]
+        if section.form != ONE:
+            continue  # an example stands there
+        body = text.split(f"\n{section.header}\n")[1].split("\n[")[0]
         assert re.findall(r"^([a-z_]+) = ", body, re.M) == [key.name for key in section.keys]
+
+
+def test_its_examples_of_rules_and_actions_are_accepted() -> None:
+    examples = re.findall(r"^#     (.*)$", text_for(root=True), re.M)
+    start = examples.index("[[rules]]")
+    config = parse("\n".join(examples[start:]))
+    assert [rule.name for rule in config.rules] == ["drift.d > 0.2 for 5m", "camera is silent"]
+    assert {name: action.kind for name, action in config.actions.items()} == {
+        "duty": "webhook",
+        "mail": "email",
+        "restart-camera": "exec",
+    }
 
 
 def test_its_lines_fit_a_terminal_of_100_columns() -> None:
@@ -125,6 +138,21 @@ command = ["/bin/sh", "-c", "exit # \\"quoted\\""]
 options = { file = "/run/soil", pins = [4, 17], deep = { x = 0.5, on = true } }
 interval = "1m"
 memory = "0B"
+[[rules]]
+when = "latency.p99 > 250ms for 1h30m"
+clear = 'metric."queue length" < 3'
+name = "slow"
+do = ["event", "exec:it", "email:boss"]
+[[rules]]
+when = "silence > 2m"
+model = "cam?*"
+[actions.it]
+command = ["/bin/echo", 'a "b"']
+timeout = "1m30s"
+[actions.boss]
+to = ["boss@example.org"]
+sender = "cam@example.org"
+smtp_host = "mail"
 [mqtt]
 tls = true
 username = 'back\\slash "quoted" é'

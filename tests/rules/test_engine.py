@@ -1,0 +1,303 @@
+"""When rules fire and clear, for whom, and how often that is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgemon._core.sketch import QuantileSketch
+from edgemon.config import parse
+from edgemon.config.settings import RuleSettings
+from edgemon.config.values import quoted
+from edgemon.records import Row
+from edgemon.rules.engine import Engine
+from edgemon.rules.rule import MAX_INSTANCES, Key, Notice
+
+
+def rules(*texts: str) -> list[RuleSettings]:
+    """Of the lines of one [[rules]] table each; a bare condition is its `when`."""
+    tables = [text if text.startswith("when") else f"when = {quoted(text)}" for text in texts]
+    return parse("".join(f"[[rules]]\n{table}\n" for table in tables)).rules
+
+
+def told(notices: list[Notice]) -> list[tuple[str, str]]:
+    return [(notice.state, notice.key.words()) for notice in notices]
+
+
+def model_row(n: int, span_s: float = 60.0) -> Row:
+    return {"stream": "", "n": n, "dur": round(span_s * 1e6)}
+
+
+def stream_row(stream: str, **columns: Any) -> Row:
+    return {"stream": stream, "n": 100, **columns}
+
+
+class World:
+    """An engine, and the models that there are."""
+
+    def __init__(self, *texts: str, named: tuple[str, ...] = ()) -> None:
+        self.engine = Engine(rules(*texts), named, 0.0)
+        self.seen_s: dict[tuple[str, str], float] = {}
+
+    def window(
+        self, now_s: float, d: float | None, model: str = "m", stream: str = "f:a"
+    ) -> list[tuple[str, str]]:
+        """A window of version 1 whose one stream has this distance; None: nothing came."""
+        rows = [] if d is None else [model_row(100), stream_row(stream, d=d)]
+        if rows:
+            self.seen_s[model, "1"] = now_s
+        return told(self.engine.window(model, "1", rows, now_s))
+
+    def look(self, now_s: float, **values: float) -> list[tuple[str, str]]:
+        seen = {model: at for (model, _), at in sorted(self.seen_s.items())}
+        named = {name.replace("__", "."): value for name, value in values.items()}
+        return told(self.engine.look(named, seen, self.seen_s.keys(), now_s))
+
+    def state(self) -> str:
+        return str(self.engine.status(0.0)[0]["state"])
+
+
+FIRED, CLEARED = (
+    [("fired", "model m, version 1, stream f:a")],
+    [("cleared", "model m, version 1, stream f:a")],
+)
+
+
+def test_a_rule_fires_at_once_and_clears_when_it_does_not_hold_any_more() -> None:
+    world = World("drift.d > 0.2")
+    assert world.window(0.0, 0.1) == []
+    assert world.window(60.0, 0.3) == FIRED
+    assert world.window(120.0, 0.4) == []
+    assert world.window(180.0, 0.2) == CLEARED
+    assert world.window(240.0, 0.1) == []
+
+
+def test_for_is_how_long_it_must_hold_without_a_break() -> None:
+    world = World("drift.d > 0.2 for 5m")
+    assert world.window(0.0, 0.3) == []
+    assert world.state() == "pending"
+    assert world.window(240.0, 0.1) == []
+    assert world.state() == "ok"
+    assert world.window(300.0, 0.3) == []
+    assert world.window(540.0, 0.3) == []
+    assert world.look(599.9) == []
+    assert world.look(600.0) == FIRED  # by time alone, between two windows
+
+
+def test_a_window_without_the_figure_begins_nothing_and_ends_nothing() -> None:
+    world = World("drift.d > 0.2 for 5m")
+    world.window(0.0, 0.3)
+    assert world.window(60.0, None) == []
+    assert world.state() == "ok"  # what was pending begins anew
+    world.window(120.0, 0.3)
+    assert world.window(420.0, 0.3) == FIRED
+    assert world.window(480.0, None) == []
+    assert world.state() == "firing"
+    assert world.window(540.0, 0.1) == CLEARED
+
+
+def test_clear_is_a_way_out_of_its_own() -> None:
+    world = World('when = "drift.d > 0.2"\nclear = "drift.d < 0.15 for 2m"\nmin_interval = "0s"')
+    assert world.window(0.0, 0.3) == FIRED
+    assert world.window(60.0, 0.18) == []  # between the two
+    assert world.window(120.0, 0.1) == []
+    assert world.window(180.0, 0.16) == []  # the way out has closed again
+    assert world.window(240.0, 0.1) == []
+    assert world.window(300.0, 0.1) == []
+    assert world.look(359.0) == []
+    assert world.look(360.0) == CLEARED
+    assert world.window(420.0, 0.18) == []
+    assert world.window(480.0, 0.21) == FIRED
+
+
+def test_it_holds_for_each_stream_and_model_that_has_the_figure() -> None:
+    world = World("drift.d > 0.2")
+    rows = [
+        model_row(9),
+        stream_row("f:a", d=0.3),
+        stream_row("f:b", d=0.1),
+        stream_row("f:c", d=0.5),
+        stream_row("f:t"),
+    ]
+    assert told(world.engine.window("m", "1", rows, 0.0)) == [
+        ("fired", "model m, version 1, stream f:a"),
+        ("fired", "model m, version 1, stream f:c"),
+    ]
+    assert told(world.engine.window("n", "2", rows[:2], 0.0)) == [
+        ("fired", "model n, version 2, stream f:a")
+    ]
+
+
+def test_model_and_stream_restrict_it_by_pattern() -> None:
+    world = World('when = "drift.d > 0.2"\nmodel = "cam*"\nstream = "f:?"')
+    assert world.window(0.0, 0.3, "fraud") == []
+    assert world.window(0.0, 0.3, "cam7", "f:amount") == []
+    assert world.window(0.0, 0.3, "cam7") == [("fired", "model cam7, version 1, stream f:a")]
+
+
+def test_figures_of_a_window() -> None:
+    sketch = QuantileSketch()
+    for value in range(1, 1001):
+        sketch.push(value / 1000)
+    rows = [
+        model_row(1200),
+        stream_row("latency", mean=0.5, m2=25.0, max=1.0, sketch=sketch.to_bytes()),
+        stream_row(
+            "f:a",
+            d=0.3,
+            ks_h=30,
+            ks_threshold=20,
+            drifted=1,
+            mean=2.0,
+            m2=400.0,
+            missing=50,
+            nan=25,
+            wrong_type=25,
+        ),
+        {"stream": "f:t", "n": 0, "cats": '{"x": 30, "y": 60}', "missing": 10},
+    ]
+    expected = {
+        "rate >= 20": 1, "rate > 20": 0, "latency.mean >= 500ms": 1, "latency.max >= 1s": 1,
+        "latency.p99 > 975ms and latency.p99 < 1s": 1, "latency.p50 > 490ms and latency.p50 < 511ms": 1,
+        "drift.ratio >= 1.5 and drift.ratio <= 1.5": 1, "drift.drifted == 1": 1, "value.mean == 2": 1,
+        "value.deviation == 2": 1, "missing == 25%": 1, "invalid == 25%": 1, "missing == 10%": 1, "value.p50 > 0.45": 1,
+    }  # fmt: skip
+    for text, count in expected.items():
+        engine = Engine(rules(text), (), 0.0)
+        assert len(engine.window("m", "1", rows, 0.0)) == count, text
+
+
+def test_an_empty_window_has_a_rate_of_zero() -> None:
+    engine = Engine(rules("rate < 1/m"), (), 0.0)
+    assert told(engine.window("m", "1", [], 0.0)) == [("fired", "model m, version 1")]
+
+
+def test_silence_is_of_the_model_whatever_its_version() -> None:
+    world = World("silence > 2m")
+    world.seen_s = {("m", "1"): 0.0}
+    assert world.look(120.0) == []
+    world.seen_s["m", "2"] = 100.0  # a new version goes on where the old one ended
+    assert world.look(150.0) == []
+    assert world.look(220.5) == [("fired", "model m")]
+    world.seen_s["m", "2"] = 230.0
+    assert world.look(231.0) == [("cleared", "model m")]
+
+
+def test_a_model_that_is_named_is_silent_from_the_beginning_and_stays_so_when_it_is_let_go() -> (
+    None
+):
+    world = World('when = "silence > 2m"\nmodel = "camera"', named=("fraud",))
+    assert world.look(121.0) == [("fired", "model camera")]
+    assert world.look(9999.0) == []
+    world = World("silence > 2m", named=("fraud",))
+    world.seen_s = {("fraud", "1"): 10.0, ("other", "1"): 10.0}
+    assert world.look(131.0) == [("fired", "model fraud"), ("fired", "model other")]
+    world.seen_s = {}
+    assert world.look(4000.0) == [("cleared", "model other")]
+    assert world.look(4001.0) == []
+    assert world.state() == "firing"
+
+
+def test_what_is_let_go_while_it_fires_is_told_to_be_over() -> None:
+    world = World("drift.d > 0.2")
+    assert world.window(0.0, 0.3) == FIRED
+    world.seen_s = {}
+    assert world.look(5.0) == CLEARED
+    assert world.engine.rules[0].instances == {}
+
+
+def test_a_pattern_of_series_is_a_rule_for_each_that_the_device_has() -> None:
+    engine = Engine(rules("system.temperature_* > 80°C and clients > 0"), (), 0.0)
+    engine.look({"clients": 1.0}, {}, (), 0.0)
+    hot = {"temperature_cpu_celsius": 81.0, "temperature_gpu_celsius": 70.0, "cpu_percent": 99.0}
+    assert told(engine.sample(hot, 10.0)) == [("fired", "series temperature_cpu_celsius")]
+    assert (
+        told(engine.sample({"temperature_gpu_celsius": 70.0}, 20.0)) == []
+    )  # the sensor is gone: unknown
+    assert told(engine.sample(hot | {"temperature_cpu_celsius": 79.0}, 30.0)) == [
+        ("cleared", "series temperature_cpu_celsius")
+    ]
+
+
+def test_a_reported_metric_is_judged_as_it_comes() -> None:
+    engine = Engine(rules('metric."queue length" > 3', "metric.x* > 1"), (), 0.0)
+    assert engine.report("other", 9.0, 0.0) == []
+    assert told(engine.report("queue length", 4.0, 0.0)) == [("fired", "")]
+    assert told(engine.report("x1", 4.0, 0.0)) == [("fired", "series x1")]
+    assert told(engine.report("queue length", 1.0, 1.0)) == [("cleared", "")]
+
+
+def test_a_value_that_is_not_finite_is_no_value() -> None:
+    engine = Engine(rules("metric.x > 1", "not metric.x > 1"), (), 0.0)
+    for value in (float("nan"), float("inf")):
+        assert engine.report("x", value, 0.0) == []
+
+
+def test_firings_within_min_interval_are_counted_and_not_told() -> None:
+    world = World('when = "drift.d > 0.2"\nmin_interval = "10m"')
+    assert world.window(0.0, 0.3) == FIRED
+    assert world.window(60.0, 0.1) == CLEARED
+    for at in range(120, 600, 120):
+        assert world.window(float(at), 0.3) == []
+        assert world.state() == "firing"  # it is so, though it is not told
+        assert world.window(float(at + 60), 0.1) == []
+    [notice] = world.engine.window("m", "1", [model_row(9), stream_row("f:a", d=0.3)], 600.0)
+    assert notice.suppressed == 4
+    assert "4 more were not told" in notice.message
+    assert world.engine.status(0.0)[0]["suppressed"] == 4
+
+
+def test_no_more_than_max_per_hour_are_told_of_all_instances() -> None:
+    engine = Engine(rules('when = "drift.d > 0.2"\nmax_per_hour = 3'), (), 0.0)
+    rows = [stream_row(f"f:{number}", d=0.3) for number in range(10)]
+    assert len(engine.window("m", "1", rows, 0.0)) == 3
+    assert engine.status(0.0)[0]["suppressed"] == 7
+    assert len(engine.window("n", "1", rows, 3600.0)) == 3
+
+
+def test_instances_are_bounded_and_those_without_a_place_are_counted() -> None:
+    engine = Engine(rules("drift.d > 0.2 for 1h"), (), 0.0)
+    rows = [stream_row(f"f:{number}", d=0.3) for number in range(MAX_INSTANCES + 5)]
+    engine.window("m", "1", rows, 0.0)
+    assert engine.status(0.0)[0]["pending"] == MAX_INSTANCES
+    assert engine.status(0.0)[0]["left_out"] == 5
+
+
+def test_an_instance_at_rest_takes_no_memory() -> None:
+    world = World('when = "drift.d > 0.2"\nmin_interval = "5m"')
+    world.window(0.0, 0.3)
+    world.window(60.0, 0.1)
+    assert len(world.engine.rules[0].instances) == 1  # remembered for min_interval
+    world.window(300.0, 0.1)
+    assert world.engine.rules[0].instances == {}
+
+
+def test_a_reload_keeps_what_is_as_it_was() -> None:
+    both = ("drift.d > 0.2 for 5m", 'when = "drift.d > 0.25"\nname = "b"')
+    world = World(*both)
+    world.window(0.0, 0.3)
+    after = rules(both[0], 'when = "drift.d > 0.26"\nname = "b"')
+    notices = world.engine.reconfigure(after, (), 100.0)
+    assert [(notice.rule.name, notice.state) for notice in notices] == [("b", "cleared")]
+    assert world.look(299.0) == []
+    assert world.look(300.0) == FIRED  # it was pending all the time
+    assert [rule.settings for rule in world.engine.rules] == after
+    assert world.engine.ended.fired == 1
+
+
+def test_a_message_says_what_where_and_how_much() -> None:
+    sketch = QuantileSketch()
+    sketch.push(0.312)
+    engine = Engine(rules('when = "latency.p99 > 250ms"\nname = "slow"'), (), 0.0)
+    rows = [model_row(9), stream_row("latency", sketch=sketch.to_bytes())]
+    [notice] = engine.window("fraud", "3", rows, 7.0)
+    assert notice.message == "slow: latency.p99 is 312ms (model fraud, version 3)"
+    assert notice.key == Key("fraud", "3")
+    assert notice.values == {"latency.p99": pytest.approx(0.312, rel=0.01)}
+
+
+def test_it_looks_as_often_as_the_shortest_time_asks_for() -> None:
+    assert Engine(rules("drift.d > 0.2"), (), 0.0).step_s == 5.0
+    assert Engine(rules("silence > 8s"), (), 0.0).step_s == 2.0
+    assert Engine(rules("drift.d > 0.2 for 1s"), (), 0.0).step_s == 1.0
