@@ -72,9 +72,9 @@ NOT_IN_THE_SHIPPER = NEVER | {
 NOT_IN_A_SHIPPER_TO_A_FOLDER = NOT_IN_THE_SHIPPER | {"ssl", "_ssl", "paho", "logging"}
 
 
-def modules_of(folder: Path, command: str, sink: str, work: str = "") -> set[str]:
+def modules_of(folder: Path, command: str, sink: str, work: str = "", more: str = "") -> set[str]:
     """Start `edgemon <command>` in `folder`, let it work, stop it; what it had imported."""
-    (folder / "edgemon.toml").write_text(_CONFIG.format(sink=sink))
+    (folder / "edgemon.toml").write_text(_CONFIG.format(sink=sink) + more)
     process = subprocess.Popen(
         [sys.executable, "-c", _REPORT, command], cwd=folder, stderr=subprocess.DEVNULL
     )
@@ -115,6 +115,20 @@ def test_the_agent_imports_nothing_heavy_and_nothing_of_the_network(short_tmp: P
     loaded = modules_of(short_tmp, "agent", "none", events)
     assert banned(loaded, NOT_IN_THE_AGENT) == set()
     assert "edgemon.spool.worker" in loaded
+    assert not any(name.startswith("edgemon.rules") for name in loaded)  # where there are none
+
+
+def test_rules_bring_nothing_heavy_into_the_agent(short_tmp: Path) -> None:
+    rules = '[[rules]]\nwhen = "errors > 0"\ndo = ["event", "log", "exec:it", "webhook:far", "email:boss"]\n'
+    actions = (
+        '[actions.it]\ncommand = ["/bin/true"]\n[actions.far]\nurl = "https://127.0.0.1:1/"\n'
+        '[actions.boss]\nto = ["a@b"]\nsender = "c@d"\nsmtp_host = "127.0.0.1"\n'
+    )
+    events = '{"model":"m","output":1}\n{"model":"m","error":"E"}\n'
+    window = '[models.m]\nwindow = "1s"\n'
+    loaded = modules_of(short_tmp, "agent", "none", events, rules + actions + window)
+    assert banned(loaded, NOT_IN_THE_AGENT) == set()
+    assert {"edgemon.agent.rules", "edgemon.rules.engine"} <= loaded
 
 
 @pytest.mark.parametrize(

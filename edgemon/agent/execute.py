@@ -172,6 +172,7 @@ def _spawn(task: Task) -> tuple[int, int]:
                 (os.POSIX_SPAWN_DUP2, nothing, 0),
                 (os.POSIX_SPAWN_DUP2, writing, 1),
                 (os.POSIX_SPAWN_DUP2, writing, 2),
+                *((os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable()),
             ],
             setsigmask=[],
             setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE],
@@ -184,6 +185,16 @@ def _spawn(task: Task) -> tuple[int, int]:
         os.close(writing)
         os.close(nothing)
     return pid, reading
+
+
+def _inheritable() -> list[int]:
+    """Descriptors that a program would get beside its first three: whoever started the agent left them open."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # the one that listed them
+            if int(name) > 2 and os.get_inheritable(int(name)):
+                found.append(int(name))
+    return found
 
 
 def _ended(pid: int) -> int | None:

@@ -122,7 +122,7 @@ class Rules:
             values["agent.memory"] = float(rss_bytes())
         return values | {
             "clients": float(len(agent.clients())),
-            "errors": self._errors.count(now_s),
+            "ingest.errors": self._errors.count(now_s),
         }
 
     # -- what follows

@@ -17,6 +17,7 @@ EPILOG = """
 edgemon check --config edgemon.toml
 edgemon check --config edgemon.toml --show
 edgemon check --config edgemon.toml --json
+edgemon check --figures
 """
 
 
@@ -29,9 +30,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     style.add_argument(
         "--show", action="store_true", help="print all settings in force, defaults too, as TOML"
     )
+    style.add_argument(
+        "--figures", action="store_true", help="list what a rule can name, with unit and meaning"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.figures:
+        sys.stdout.write(_figures())
+        return 0
     try:
         path = find_config(arguments.config)
         config = load(path)
@@ -92,6 +99,9 @@ def facts(config: Config) -> dict[str, str]:
     }
     if config.ingest.dgram:
         found["socket"] += f"; datagrams on {config.ingest.dgram}"
+    if config.rules:
+        kinds = {doing.partition(":")[0] for rule in config.rules for doing in rule.do}
+        found["rules"] = f"{len(config.rules)}; {', '.join(sorted(kinds)) or 'nothing follows'}"
     tested = {
         name: model
         for name, model in config.models.items()
@@ -155,6 +165,13 @@ def _sink(config: Config) -> str:
     how = "TLS" if mqtt.tls else "no encryption"
     every = format_duration(config.batch.max_age_s)
     return f"MQTT {mqtt.version} to {mqtt.host}:{mqtt.port}, {how}, a batch at least every {every}"
+
+
+def _figures() -> str:
+    from edgemon.cli._terminal import table
+    from edgemon.rules.figures import rows
+
+    return table([list(row) for row in rows()], ["figure", "unit", "of each", "meaning"])
 
 
 def _print_json(answer: dict[str, object]) -> None:

@@ -127,6 +127,7 @@ def render(agent: dict[str, Any], ship: dict[str, Any] | None, wall_s: float) ->
         f"  ANOMALY {of['series']} is {of['value']:.4g}, expected {of['expected']:.4g}"
         for of in agent.get("anomalies") or ()
     ]
+    lines += _rules(agent.get("rules") or [])
     trouble = [[name, human_count(value)] for name, value in troubles(agent, ship).items()]
     lines += [
         "",
@@ -154,6 +155,29 @@ def _plugins(plugins: list[dict[str, Any]]) -> str:
     ]
     titles = ["plugin", "kind", "state", "series", "restarts", "timeouts", "bad lines"]
     return table(rows, [*titles, "last error"])
+
+
+def _rules(rules: list[dict[str, Any]]) -> list[str]:
+    """How many rules there are, and which fire, for whom and since when."""
+    if not rules:
+        return []
+    firing = [rule for rule in rules if rule["firing"]]
+    pending = sum(rule["pending"] > 0 for rule in rules)
+    lines = ["", f"rules    {len(rules)}, {len(firing)} firing, {pending} pending"]
+    for rule in firing:
+        for one in rule["instances"]:
+            about = ", ".join(f"{name} {of}" for name, of in one.items() if name != "since_s")
+            since = human_duration(one["since_s"])
+            lines.append(
+                f"  {rule['severity'].upper()} {rule['rule']}: {about or 'device'}, for {since}"
+            )
+        if more := rule["firing"] - len(rule["instances"]):
+            lines.append(f"  … and {human_count(more)} more of {rule['rule']}")
+    for name, last in {
+        name: last for rule in rules for name, last in rule.get("last", {}).items()
+    }.items():
+        lines.append(f"  action {name} {last['words']}")
+    return lines
 
 
 def _clients(clients: list[dict[str, Any]]) -> str:

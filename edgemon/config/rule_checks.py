@@ -78,8 +78,8 @@ def actions(config: Config) -> Iterator[Found]:
         at: KeyPath = ("actions", name)
         given = [key for key in ("command", "url", "to") if getattr(action, key)]
         if len(given) != 1:
-            keys = given[1:] or ["command", "url", "to"]
-            yield tuple((*at, key) for key in keys), "an action has one of command, url and to"
+            concerned = given[1:] or ["command", "url", "to"]
+            yield tuple((*at, key) for key in concerned), "an action has one of command, url and to"
             continue
         for kind, keys in _ONLY.items():
             for key in keys:

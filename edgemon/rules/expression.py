@@ -20,7 +20,7 @@ from typing import NamedTuple
 from edgemon.config.units import parse_duration
 from edgemon.rules import figures
 from edgemon.rules.figures import DEVICE, SAMPLE, SCOPES, Figure, is_wild
-from edgemon.rules.units import ALL_UNITS, unit_of_series
+from edgemon.rules.units import ALL_UNITS, NUMBER, unit_of_series
 
 MAX_CHARACTERS = 500
 MAX_COMPARISONS = 32
@@ -304,8 +304,10 @@ class _Parser:
     @staticmethod
     def _one_unit(figure: Figure, token: _Token) -> None:
         series = figure.name[len(figures.SYSTEM) :]
+        if unit_of_series(series) is not NUMBER:
+            return
         known = [one for one in figures.SERIES if figures.may_be(series, one)]
-        units = {unit_of_series(one).name for one in known if not is_wild(one)}
+        units = {unit_of_series(one).name for one in known}
         if len(units) > 1:
             raise ExpressionError(
                 f"{figure.name} stands for series of several units: {', '.join(known)}",

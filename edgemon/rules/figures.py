@@ -76,6 +76,16 @@ def _rate(row: Row) -> float | None:
     return n / (span_us / 1e6) if n is not None and span_us else None
 
 
+def _failed(row: Row) -> float:
+    return _number(row, "errors") or 0.0
+
+
+def _failed_share(row: Row) -> float | None:
+    failed = _failed(row)
+    total = failed + (_number(row, "n") or 0.0)
+    return failed / total if total else None
+
+
 def _reach(row: Row) -> float | None:
     h, threshold = _number(row, "ks_h"), _number(row, "ks_threshold")
     return h / threshold if h is not None and threshold else None
@@ -133,10 +143,14 @@ FIGURES: tuple[Figure, ...] = (
            "The longest.", _column("max"), "latency"),
     Figure("rate", PER_SECOND, VERSION, WINDOW,
            "Predictions a second; 0 in a window without any.", _rate),
+    Figure("errors", NUMBER, VERSION, WINDOW,
+           "Predictions that failed, as the application said.", _failed),
+    Figure("errors.share", SHARE, VERSION, WINDOW,
+           "Their share of all predictions.", _failed_share),
     Figure("silence", SECONDS, MODEL, LOOK,
            "Time since the model's last prediction, whatever its version."),
     Figure("clients", NUMBER, DEVICE, LOOK, "Applications that are connected."),
-    Figure("errors", NUMBER, DEVICE, LOOK,
+    Figure("ingest.errors", NUMBER, DEVICE, LOOK,
            "Events and values of applications that were refused or dropped in the last minute."),
     Figure("spool.fill", PERCENT, DEVICE, LOOK, "Used part of `spool.max_size`."),
     Figure("spool.bytes", BYTES, DEVICE, LOOK, "Size of the spool."),
@@ -162,9 +176,8 @@ SERIES = (
     "temperature_*_celsius",
     "throttle_undervoltage", "throttle_frequency_capped", "throttle_throttled",
     "throttle_temperature_limit", "throttle_cooling_ratio", "throttle_gpu*",
-    "gpu_percent", "gpu*_percent", "gpu_memory_used_bytes", "gpu*_memory_used_bytes",
-    "gpu_memory_used_percent", "gpu*_memory_used_percent",
-    "power_*_watts", "battery_percent", "battery_watts", "battery*_percent", "battery*_watts",
+    "gpu*_percent", "gpu*_memory_used_bytes", "gpu*_memory_used_percent",
+    "power_*_watts", "battery*_percent", "battery*_watts",
     "mains_online",
     "process_memory_bytes.*", "process_cpu_percent.*",
 )  # fmt: skip
@@ -202,7 +215,7 @@ def may_be(series: str, known: str) -> bool:
     (True, True)
     """
     if not is_wild(series):
-        return re.fullmatch(re.escape(known).replace(r"\*", ".+"), series) is not None
+        return re.fullmatch(re.escape(known).replace(r"\*", ".*"), series) is not None
     if not is_wild(known):
         return (
             re.fullmatch(re.escape(series).replace(r"\*", ".*").replace(r"\?", "."), known)

@@ -132,6 +132,7 @@ def test_check_answers_in_json(here: Path, capsys: pytest.CaptureFixture[str]) -
         "line": 2,
         "key": "batch.max_row",
         "problem": 'unknown key; did you mean "max_rows"?',
+        "detail": "",
     }
 
 

@@ -140,8 +140,8 @@ def test_figures_of_a_window() -> None:
     sketch = QuantileSketch()
     for value in range(1, 1001):
         sketch.push(value / 1000)
-    rows = [
-        model_row(1200),
+    rows: list[Row] = [
+        model_row(1200) | {"errors": 300},
         stream_row("latency", mean=0.5, m2=25.0, max=1.0, sketch=sketch.to_bytes()),
         stream_row(
             "f:a",
@@ -158,10 +158,11 @@ def test_figures_of_a_window() -> None:
         {"stream": "f:t", "n": 0, "cats": '{"x": 30, "y": 60}', "missing": 10},
     ]
     expected = {
-        "rate >= 20": 1, "rate > 20": 0, "latency.mean >= 500ms": 1, "latency.max >= 1s": 1,
-        "latency.p99 > 975ms and latency.p99 < 1s": 1, "latency.p50 > 490ms and latency.p50 < 511ms": 1,
+        "errors == 300": 1, "errors.share == 20%": 1, "rate >= 20": 1, "rate > 20": 0,
+        "latency.mean >= 500ms": 1, "latency.max >= 1s": 1, "latency.p99 > 975ms and latency.p99 < 1s": 1,
+        "latency.p50 > 490ms and latency.p50 < 511ms": 1, "value.p50 > 0.45": 1,
         "drift.ratio >= 1.5 and drift.ratio <= 1.5": 1, "drift.drifted == 1": 1, "value.mean == 2": 1,
-        "value.deviation == 2": 1, "missing == 25%": 1, "invalid == 25%": 1, "missing == 10%": 1, "value.p50 > 0.45": 1,
+        "value.deviation == 2": 1, "missing == 25%": 1, "invalid == 25%": 1, "missing == 10%": 1,
     }  # fmt: skip
     for text, count in expected.items():
         engine = Engine(rules(text), (), 0.0)

@@ -1,0 +1,168 @@
+"""Rules in real processes: what an application does becomes events and commands; a reload keeps what holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgemon import wire
+from edgemon.records import Row
+from tests.e2e.harness import EDGEMON, Device
+from tests.servers import wait_for
+
+CONFIG = """
+[system]
+enabled = false
+[models."*"]
+window = "1s"
+version_ttl = "1h"
+[batch]
+max_age = "200ms"
+[ship]
+sink = "file"
+[[rules]]
+name = "slow"
+when = "latency.p99 > 250ms"
+clear = "latency.p99 < 100ms"
+severity = "alarm"
+min_interval = "0s"
+do = ["event", "log", "exec:note"]
+[[rules]]
+name = "queue"
+when = "metric.queue > 3 for 1h"
+[[rules]]
+name = "broken"
+when = "errors.share >= 50%"
+do = ["event", "exec:broken"]
+[actions.note]
+command = ["{folder}/note", "{folder}/noted"]
+[actions.broken]
+command = ["/bin/false"]
+"""
+NOTE = (
+    '#!/bin/sh\necho "$EDGEMON_STATE $EDGEMON_RULE of $EDGEMON_MODEL: $EDGEMON_SEVERITY" >>"$1"\n'
+)
+
+
+@pytest.fixture
+def device(short_tmp: Path) -> Iterator[Device]:
+    note = short_tmp / "note"
+    note.write_text(NOTE)
+    note.chmod(0o755)
+    device = Device(short_tmp, CONFIG.format(folder=short_tmp))
+    yield device
+    if device.process is not None and device.process.poll() is None:
+        device.stop()
+
+
+def send(device: Device, *events: dict[str, Any]) -> None:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(30.0)
+        client.connect(str(device.run_dir / "ingest.sock"))
+        lines = "".join(json.dumps(event) + "\n" for event in events)
+        client.sendall(lines.encode() + b'{"ack":1,"level":"memory"}\n')
+        assert b"ack" in client.recv(1000)
+
+
+def told(device: Device, what: str) -> list[Row]:
+    """Events of a type that have left."""
+    found: list[Row] = []
+    for path in sorted(device.folder.glob("state/outbox/**/*.zst")):
+        batch = wire.decode(path.read_bytes())
+        if batch.kind == "event":
+            found += [row for row in wire.rows_from_columns(batch) if row["type"] == what]
+    return found
+
+
+def rule(device: Device, name: str) -> dict[str, Any]:
+    status = device.status()
+    assert status is not None
+    return next(one for one in status["rules"] if one["rule"] == name)
+
+
+def reloads(device: Device) -> dict[str, int]:
+    status = device.status()
+    assert status is not None
+    return {name: count for name, count in status["counters"].items() if "reloads" in name}
+
+
+def test_a_slow_model_is_told_done_about_and_told_to_be_over(device: Device) -> None:
+    device.start()
+    noted = device.folder / "noted"
+
+    def until(latency_s: float, state: str) -> None:
+        def is_so() -> bool:
+            send(
+                device,
+                *({"model": "fraud", "output": 0.5, "latency": latency_s} for _ in range(50)),
+            )
+            return str(rule(device, "slow")["state"]) == state
+
+        wait_for(is_so, what=state)
+
+    until(0.3, "firing")
+    said = subprocess.check_output([*EDGEMON, "status"], cwd=device.folder, text=True)
+    assert "ALARM slow: model fraud, for" in said
+    until(0.01, "ok")
+    wait_for(lambda: len(told(device, "rule.cleared")) == 1, what="the event of its end")
+    [fired] = told(device, "rule.fired")
+    assert (fired["severity"], fired["model"]) == ("alarm", "fraud")
+    data = json.loads(str(fired["data"]))
+    assert data["rule"] == "slow"
+    assert data["values"]["latency.p99"] == pytest.approx(0.3, rel=0.02)
+    wait_for(
+        lambda: noted.exists() and noted.read_text().count("\n") == 2, what="the command ran twice"
+    )
+    assert noted.read_text() == "fired slow of fraud: alarm\ncleared slow of fraud: alarm\n"
+    assert "rule fired: slow: latency.p99 is" in device.log()
+    wait_for(lambda: "last" in rule(device, "slow"), what="how the command ended")
+    assert rule(device, "slow")["last"]["note"]["words"] == "ended with exit code 0"
+
+
+def test_a_command_that_fails_is_told_and_counted(device: Device) -> None:
+    device.start()
+    send(device, {"model": "fraud", "error": "Timeout"}, {"model": "fraud", "error": "Timeout"})
+    wait_for(lambda: told(device, "rule.action_failed"), what="the event of the failure")
+    [event] = told(device, "rule.action_failed")
+    assert event["message"] == "broken, the action of broken, ended with exit code 1"
+    status = device.status()
+    assert status is not None
+    assert status["counters"]['edgemon_rules_action_failures_total{reason="exec"}'] == 1
+
+
+def test_a_reload_keeps_the_rules_that_are_as_they_were(device: Device) -> None:
+    device.start()
+    send(device, {"metric": "queue", "value": 9.0})
+    wait_for(lambda: rule(device, "queue")["state"] == "pending", what="pending")
+    file = device.folder / "edgemon.toml"
+    text = file.read_text()
+    agent = device.status()
+    assert agent is not None
+
+    def reload(changed: str) -> str:
+        file.write_text(changed)
+        before = reloads(device)
+        os.kill(agent["pid"], signal.SIGHUP)
+        wait_for(lambda: reloads(device) != before, what="the reload")
+        status = device.status()
+        assert status is not None
+        return str(status["config"]["last_reload"])
+
+    refused = reload(text.replace("latency.p99 > 250ms", "latncy.p99 > 250ms"))
+    assert 'rules[0].when: column 1: there is no figure "latncy.p99"' in refused
+    assert reload(text.replace("latency.p99 > 250ms", "latency.p99 > 200ms")) == "applied"
+    assert rule(device, "queue")["state"] == "pending"
+    assert reload(text.replace("queue > 3", "queue > 4")) == "applied"
+    assert rule(device, "queue")["state"] == "ok"
+    assert reload(text.partition("[[rules]]")[0]) == "applied"
+    status = device.status()
+    assert status is not None
+    assert status["rules"] == []
