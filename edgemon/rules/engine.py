@@ -17,6 +17,7 @@ from edgemon.rules.figures import (
     LOOK,
     METRIC,
     MODEL,
+    PLUGIN,
     REPORT,
     SAMPLE,
     STREAM,
@@ -136,8 +137,10 @@ class Engine:
 
     def sample(self, values: Mapping[str, float], now_s: float) -> list[Notice]:
         """The device was sampled; a series that is not there now has no value."""
-        rest = {name: value for name, value in self._device.items() if not name.startswith(SYSTEM)}
-        self._device = rest | {SYSTEM + name: value for name, value in values.items()}
+        both = SYSTEM, PLUGIN
+        rest = {name: value for name, value in self._device.items() if not name.startswith(both)}
+        found = {prefix + name: value for prefix in both for name, value in values.items()}
+        self._device = rest | found
         return self._of_device(SAMPLE, now_s)
 
     def report(self, name: str, value: float, now_s: float) -> list[Notice]:
@@ -238,7 +241,7 @@ class Engine:
     def _value(self, rule: Rule, key: Key, name: str, now_s: float) -> float | None:
         figure = rule.figures[name]
         if figure.scope == DEVICE:
-            prefix = SYSTEM if figure.source == SAMPLE else METRIC
+            prefix = name.partition(".")[0] + "."
             return self._device.get(prefix + key.series if name == rule.wild else name)
         if figure.scope == MODEL:
             seen_s = self._seen_s.get(key.model)

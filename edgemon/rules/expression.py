@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from edgemon.config.units import parse_duration
 from edgemon.rules import figures
-from edgemon.rules.figures import DEVICE, SAMPLE, SCOPES, Figure, is_wild
+from edgemon.rules.figures import DEVICE, SCOPES, Figure, is_wild
 from edgemon.rules.units import ALL_UNITS, NUMBER, unit_of_series
 
 MAX_CHARACTERS = 500
@@ -297,7 +297,7 @@ class _Parser:
                 "alone",
                 token.column,
             )
-        if figure.source == SAMPLE and is_wild(name):
+        if name.startswith(figures.SYSTEM) and is_wild(name):
             self._one_unit(figure, token)
         return figure
 

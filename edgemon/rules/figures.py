@@ -163,7 +163,7 @@ FIGURES: tuple[Figure, ...] = (
 # fmt: on
 BY_NAME = {figure.name: figure for figure in FIGURES}
 
-SYSTEM, METRIC = "system.", "metric."
+SYSTEM, PLUGIN, METRIC = "system.", "plugin.", "metric."
 
 # Series of the collectors, as docs/device.md has them; those with a * are as many as the device has.
 SERIES = (
@@ -200,6 +200,8 @@ def find(name: str) -> Figure | None:
         if unit is NUMBER and is_wild(series):
             unit = unit_of_series(known[0])
         return Figure(name, unit, DEVICE, SAMPLE, "A series of the device.")
+    if name.startswith(PLUGIN) and (series := name[len(PLUGIN) :]):
+        return Figure(name, unit_of_series(series), DEVICE, SAMPLE, "A series of a plugin.")
     return BY_NAME.get(name)
 
 
@@ -235,18 +237,10 @@ def rows() -> Iterator[tuple[str, str, str, str]]:
     for figure in FIGURES:
         yield figure.name, figure.unit.name or "–", figure.scope, figure.meaning
     for series in SERIES:
-        yield (
-            SYSTEM + series,
-            unit_of_series(series).name or "–",
-            DEVICE,
-            "The series of that name (device.md).",
-        )
-    yield (
-        METRIC + "NAME",
-        "its own",
-        DEVICE,
-        "The latest value that an application reported under that name.",
-    )
+        unit = unit_of_series(series).name or "–"
+        yield SYSTEM + series, unit, DEVICE, "The series of that name (device.md)."
+    yield PLUGIN + "SERIES", "by its name", DEVICE, "A series of a plugin (plugins.md)."
+    yield METRIC + "NAME", "its own", DEVICE, "The latest value that applications reported of it."
 
 
 def markdown() -> str:

@@ -60,7 +60,8 @@ def test_it_has_every_key_once() -> None:
 def test_its_examples_of_rules_and_actions_are_accepted() -> None:
     examples = re.findall(r"^#     (.*)$", text_for(root=True), re.M)
     start = examples.index("[[rules]]")
-    config = parse("\n".join(examples[start:]))
+    end = examples.index("[plugins.soil]")
+    config = parse("\n".join(examples[start:end]))
     assert [rule.name for rule in config.rules] == ["drift.d > 0.2 for 5m", "camera is silent"]
     assert {name: action.kind for name, action in config.actions.items()} == {
         "duty": "webhook",

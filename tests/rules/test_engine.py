@@ -221,6 +221,15 @@ def test_a_pattern_of_series_is_a_rule_for_each_that_the_device_has() -> None:
     ]
 
 
+def test_a_series_of_a_plugin_is_named_without_being_known() -> None:
+    engine = Engine(rules("plugin.soil_moisture_percent < 20%", "plugin.soil_* > 90"), (), 0.0)
+    assert told(engine.sample({"soil_moisture_percent": 15.0}, 0.0)) == [("fired", "")]
+    assert told(engine.sample({"soil_moisture_percent": 95.0}, 0.0)) == [
+        ("cleared", ""),
+        ("fired", "series soil_moisture_percent"),
+    ]
+
+
 def test_a_reported_metric_is_judged_as_it_comes() -> None:
     engine = Engine(rules('metric."queue length" > 3', "metric.x* > 1"), (), 0.0)
     assert engine.report("other", 9.0, 0.0) == []
