@@ -71,7 +71,7 @@ def test_every_module_that_works_on_a_device_is_bundled(monkeypatch: pytest.Monk
     assert {
         "edgemon.ship.s3_child",
         "edgemon.receive.sqlite",
-        "edgemon._core.ks",
+        "edgemon._core.kernels",
         "edgemon",
     } <= names
     assert not {

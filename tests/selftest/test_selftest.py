@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import socket
@@ -70,15 +69,8 @@ def test_a_binary_without_configuration_is_checked_as_far_as_it_goes(tmp_path: P
     assert command(tmp_path, None, "--strict")[0] == 1
 
 
-def test_the_list_of_extensions_is_that_of_setup_py() -> None:
-    tree = ast.parse((ROOT / "setup.py").read_text())
-    table = next(
-        node.value
-        for node in tree.body
-        if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "EXTENSIONS"
-    )
-    assert isinstance(table, ast.Dict)
-    names = {key.value for key in table.keys if isinstance(key, ast.Constant)}
+def test_the_list_of_extensions_is_that_of_the_sources() -> None:
+    names = {path.stem for path in (ROOT / "edgemon/_core").glob("*.pyx")}
     assert set(EXTENSIONS) == names, "edgemon/selftest/known.py lists what setup.py builds"
 
 
