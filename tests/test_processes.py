@@ -66,10 +66,14 @@ NOT_IN_THE_SHIPPER = NEVER | {
     "botocore",
     "psutil",
     "argparse",
+    "email",
+    "http",
+    "logging",
+    "urllib.request",
     "edgemon.agent",
     "edgemon.ingest",
 }
-NOT_IN_A_SHIPPER_TO_A_FOLDER = NOT_IN_THE_SHIPPER | {"ssl", "_ssl", "paho", "logging"}
+NOT_IN_A_SHIPPER_TO_A_FOLDER = NOT_IN_THE_SHIPPER | {"ssl", "_ssl", "paho"}
 
 
 def modules_of(folder: Path, command: str, sink: str, work: str = "", more: str = "") -> set[str]:

@@ -250,8 +250,15 @@ def _known_addresses(host: str, port: int) -> list[Address]:
     """Addresses that need no resolver; empty when the host is a name."""
     if host == "localhost":  # RFC 6761, section 6.3
         return [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+    if not host.isascii():
+        return []
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        found = socket.getaddrinfo(
+            host.encode(),  # text would load the tables of international names
+            port,
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_NUMERICHOST,
+        )
     except OSError:
         return []
     return [(family, str(address[0])) for family, _, _, _, address in found]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-import paho.mqtt.client as paho
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edgemon.ship.cloudevents import CONTENT_TYPE
 from edgemon.ship.metered import MAX_INCOMING_BYTES, MeteredSocket
+from edgemon.ship.paho_client import client as paho
 from edgemon.ship.sink import NEVER, Key, Parcel
 
 # The slowest link that counts as alive: what is in flight gets this much more time.

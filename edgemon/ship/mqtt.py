@@ -16,7 +16,7 @@ Of paho we use the packets, the table of what is in flight and the keep-alive. W
 and we do here: connect without blocking (it would hold the loop for a name server or a handshake),
 honour the broker's Receive Maximum and Maximum Packet Size, bound what it may send, and notice a
 broker that takes everything and acknowledges nothing. Each connection is a new client: what paho would send again by
-itself, the spool sends. paho imports ssl and urllib whether they are used or not.
+itself, the spool sends. paho_client.py imports it without what it would bring along.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ import socket
 import ssl
 import time
 
-from paho.mqtt.client import MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -48,6 +47,7 @@ from edgemon.ship.link import (
     packet_bytes,
 )
 from edgemon.ship.metered import MeteredSocket
+from edgemon.ship.paho_client import client as paho
 from edgemon.ship.secrets import read_credentials
 from edgemon.ship.sink import HISTORICAL_S, NEVER, Parcel, Sink, SinkContext
 from edgemon.spool.origin import client_suffix
@@ -366,7 +366,7 @@ class MqttSink:
             line = f"refuses our subscription to {self._ack_topic} (ship.confirm)"
             self._fail(f"{self._where} {line}: {refused.getName()}")
 
-    def _ack_message(self, message: MQTTMessage) -> None:
+    def _ack_message(self, message: paho.MQTTMessage) -> None:
         """Whoever may publish there may free batches: the broker's access rules are the guard."""
         try:
             if message.topic != self._ack_topic:
