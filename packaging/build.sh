@@ -75,7 +75,7 @@ else
         if [ "$arch" = armhf ]; then
             # Nobody publishes wheels for it.
             step "dependencies from source"
-            for requirement in $(extra "" | tr -d ' ' | grep -E '^(msgpack|psutil|zstandard)\b'); do
+            for requirement in $(extra "" | tr -d ' ' | grep -E '^(msgpack|zstandard)\b'); do
                 quietly cross "$python" -m pip wheel --no-deps --no-build-isolation --no-binary :all: \
                     --wheel-dir "$work/wheels" "$requirement"
             done
@@ -118,8 +118,9 @@ fi
 
 step "PyInstaller"
 rm -rf "$work/out"
-# -P and a folder of its own: the sources beside us must not be taken for what was installed.
-quietly run "${interpreter[@]}" -P -c "import os
+# -P and a folder of its own: the sources beside us must not be taken for what was installed. Without the columns of each
+# instruction, which tracebacks underline where they have the source: here is none, and they are a tenth of the code.
+quietly run "${interpreter[@]}" -P -X no_debug_ranges -c "import os
 os.chdir('$project/build/$arch')
 os.environ['SOURCE_DATE_EPOCH'] = '$SOURCE_DATE_EPOCH'
 os.environ['PYTHONHASHSEED'] = '1'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import py_compile
 
 # Modules of ours for a workstation or a server, with what they alone need.
 WORKSTATION = (
@@ -62,6 +63,24 @@ def data_files() -> list[tuple[str, str]]:
         for folder, _, files in os.walk(root)
         for name in files
         if name.endswith(".sql")
+    ]
+
+
+def without_ctypes(
+    bootstrap: list[tuple[str, str, str]], folder: str
+) -> list[tuple[str, str, str]]:
+    """PyInstaller's first modules (name, compiled file, kind), without what imports ctypes into every process to teach
+    it the binary's own folder: half a megabyte, and the one library that we open with it has a path.
+
+    folder: for what is compiled instead.
+    """
+    source = os.path.join(folder, "no_ctypes.py")
+    with open(source, "w", encoding="utf-8") as file:
+        file.write("def install():\n    pass\n")
+    compiled = py_compile.compile(source, source + "c", dfile="pyimod03_ctypes.py", doraise=True)
+    return [
+        (name, str(compiled) if name == "pyimod03_ctypes" else path, kind)
+        for name, path, kind in bootstrap
     ]
 
 
