@@ -48,6 +48,9 @@ NEVER = {
     "rich",
     "sklearn",
     "hypothesis",
+    "tomllib",
+    "edgemon.config.loader",
+    "edgemon.config.schema",
     "edgemon.receive",
     "edgemon.demo",
     # of the configuration used here, which has no plugin

@@ -28,7 +28,7 @@ from edgemon.agent.storage import Storage
 from edgemon.agent.store import StateStore
 from edgemon.agent.windows import Windows
 from edgemon.collect import Collector
-from edgemon.config import Config, reload
+from edgemon.config import Config, apart
 from edgemon.control import AGENT_SOCKET, ControlServer, make_run_dir, parent_fd
 from edgemon.drift.profile import Profile
 from edgemon.errors import ConfigError, StorageError
@@ -289,7 +289,7 @@ class Agent:
     def reload(self) -> None:
         """SIGHUP: the file is validated first, then applied as a whole; or refused, and the old one stays."""
         try:
-            config = reload(self.config)
+            config = apart.reload(self.config)
             profiles = load_profiles(config)
             load_pseudonyms(config, OsFileSystem())
         except (ConfigError, StorageError) as error:

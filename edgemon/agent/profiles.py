@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgemon.config import Config, DriftSettings, ModelSettings, fault_at
+from edgemon.config import Config, DriftSettings, ModelSettings
 from edgemon.drift.budget import ASSUMED_RATE_PER_S, horizon, numeric_shares
 from edgemon.drift.detector import ModelDetectors
 from edgemon.drift.profile import MAX_POINTS, Profile
@@ -26,11 +26,11 @@ def load_profiles(config: Config) -> dict[str, Profile]:
             with open(path, "rb") as file:
                 profiles[path] = profile = Profile.from_bytes(file.read(), path, window=window)
         except EdgemonError as error:
-            faults.append(fault_at(config, ("models", models[0][0], "profile"), str(error)))
+            faults.append(_fault(config, ("models", models[0][0], "profile"), str(error)))
             continue
         except OSError as error:
             problem = f"{path} cannot be read: {error.strerror}"
-            faults.append(fault_at(config, ("models", models[0][0], "profile"), problem))
+            faults.append(_fault(config, ("models", models[0][0], "profile"), problem))
             continue
         judged: set[DriftSettings] = set()
         for name, settings in models:
@@ -39,16 +39,22 @@ def load_profiles(config: Config) -> dict[str, Profile]:
                 try:
                     ModelDetectors(profile, settings.drift)
                 except EdgemonError as error:
-                    faults.append(fault_at(config, ("models", name, "profile"), str(error)))
+                    faults.append(_fault(config, ("models", name, "profile"), str(error)))
     for name, settings in config.models.items():
         if settings.reference.first and settings.drift.enabled:
             try:
                 _foresee(settings)
             except EdgemonError as error:
-                faults.append(fault_at(config, ("models", name, "reference"), str(error)))
+                faults.append(_fault(config, ("models", name, "reference"), str(error)))
     if faults:
         raise ConfigError(faults)
     return profiles
+
+
+def _fault(config: Config, path: tuple[str, ...], problem: str) -> Fault:
+    from edgemon.config import fault_at  # memory that only a fault needs
+
+    return fault_at(config, path, problem)
 
 
 def _foresee(settings: ModelSettings) -> None:

@@ -21,10 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace | SimpleNamespace) -> int:
+    from edgemon.config.apart import load
+
+    config = load(arguments.config)  # before anything else: a child of a small process is quick
+
     from edgemon import log
     from edgemon.agent.agent import Agent
-    from edgemon.config import find_config, load
 
-    config = load(find_config(arguments.config))
     log.configure("edgemon-agent", config.log.level, config.log.format)
     return Agent(config).run()

@@ -25,13 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace | SimpleNamespace) -> int:
+    from edgemon.config.apart import load
+
+    config = load(arguments.config)  # before anything else: a child of a small process is quick
+    path = config.file
+
     from edgemon import log
     from edgemon.agent.supervisor import Supervisor
-    from edgemon.config import find_config, load
     from edgemon.control import make_run_dir
 
-    path = find_config(arguments.config)
-    config = load(path)
     log.configure("edgemon", config.log.level, config.log.format)
     make_run_dir(config.agent.run_dir)  # before either child makes it as it pleases
 

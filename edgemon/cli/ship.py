@@ -37,11 +37,13 @@ def run(arguments: argparse.Namespace | SimpleNamespace) -> int:
 
         serve()
         return 0
+    from edgemon.config.apart import load
+
+    config = load(arguments.config)  # before anything else: a child of a small process is quick
+
     from edgemon import log
-    from edgemon.config import find_config, load
     from edgemon.ship.process import ShipProcess
 
-    config = load(find_config(arguments.config))
     log.configure("edgemon-ship", config.log.level, config.log.format)
     ShipProcess(config, once=getattr(arguments, "once", False)).run()
     return 0

@@ -3,13 +3,14 @@
     config = load(find_config(None))
     config.spool.max_size_bytes
 
-The keys stand in schema.py. What reads a file for the agent (load, parse, reload) stays lean; texts
-for people (describe.py) are imported when they are asked for.
+The keys stand in schema.py. What reads a file (load, parse, reload) is imported when it is asked for: a process that
+lives long has that done in a child (apart.py) and holds the settings alone. So are texts for people (describe.py).
 """
 
 from __future__ import annotations
 
-from edgemon.config.loader import fault_at, find_config, load, parse, reload, restart_keys
+from typing import TYPE_CHECKING
+
 from edgemon.config.settings import (
     ActionSettings,
     AgentSettings,
@@ -33,7 +34,10 @@ from edgemon.config.settings import (
     SpoolSettings,
     SystemSettings,
 )
-from edgemon.config.units import format_duration, format_size, parse_duration, parse_size
+
+if TYPE_CHECKING:
+    from edgemon.config.loader import fault_at, find_config, load, parse, reload, restart_keys
+    from edgemon.config.units import format_duration, format_size, parse_duration, parse_size
 
 __all__ = [
     "ActionSettings",
@@ -69,6 +73,21 @@ __all__ = [
     "reload",
     "restart_keys",
 ]
+
+_LOADER = ("fault_at", "find_config", "load", "parse", "reload", "restart_keys")
+_UNITS = ("format_duration", "format_size", "parse_duration", "parse_size")
+
+
+def __getattr__(name: str) -> object:
+    if name in _LOADER:
+        from edgemon.config import loader
+
+        return getattr(loader, name)
+    if name in _UNITS:
+        from edgemon.config import units
+
+        return getattr(units, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def default_text(*, root: bool) -> str:

@@ -22,9 +22,8 @@ import signal
 import time
 from collections.abc import Callable
 
-from edgemon import config as configuration
 from edgemon import log, service
-from edgemon.config import Config
+from edgemon.config import Config, apart
 from edgemon.control import (
     AGENT_SOCKET,
     SHIP_SOCKET,
@@ -211,7 +210,7 @@ class ShipProcess:
     def _reload(self) -> None:
         """All of the new configuration, or none of it."""
         try:
-            config = configuration.reload(self._config)
+            config = apart.reload(self._config)
             sink = self._make_sink(config)
         except ConfigError as error:
             self._reload_error = str(error)

@@ -1,0 +1,104 @@
+"""The configuration for a process that lives long, read in a child of it that ends.
+
+tomllib, the schema and what reading leaves behind are a megabyte, which a device would pay for as long as agent and
+shipper run. The child sends the settings back as plain values. It is forked without exec: it has what it needs, and it
+is safe beside threads, for it runs nothing but Python and leaves by _exit.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from edgemon.config import settings
+from edgemon.errors import ConfigError, Fault
+
+
+def load(explicit: str | None) -> settings.Config:
+    """The configuration in the file that `loader.find_config` finds. Raises ConfigError with all faults."""
+
+    def work() -> settings.Config:
+        from edgemon.config.loader import find_config, load
+
+        return load(find_config(explicit))
+
+    return _apart(work)
+
+
+def reload(old: settings.Config) -> settings.Config:
+    """The same file again, as `loader.reload`."""
+
+    def work() -> settings.Config:
+        from edgemon.config.loader import reload
+
+        return reload(old)
+
+    return _apart(work)
+
+
+def _apart(work: Callable[[], settings.Config]) -> settings.Config:
+    """What `work` gives or raises, done in a child; here, when there can be none or it fails in another way."""
+    read_end, write_end = os.pipe()
+    try:
+        child = os.fork()
+    except OSError:
+        os.close(read_end)
+        os.close(write_end)
+        return work()
+    if child == 0:
+        _answer_and_exit(work, write_end)
+    os.close(write_end)
+    with open(read_end, "rb") as pipe:
+        answer = pipe.read()
+    os.waitpid(child, 0)
+    if not answer:
+        return work()
+    config, faults = marshal.loads(answer)
+    if faults:
+        raise ConfigError([Fault(*fault) for fault in faults])
+    restored: settings.Config = _restored(config)
+    return restored
+
+
+def _answer_and_exit(work: Callable[[], settings.Config], write_end: int) -> None:
+    """In the child. Never returns, runs none of the parent's clean-up, leaves the parent's signals alone."""
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        config, faults = None, []
+        try:
+            config = _plain(work())
+        except ConfigError as error:
+            faults = [tuple(fault) for fault in error.faults]
+        with open(write_end, "wb") as pipe:
+            pipe.write(marshal.dumps((config, faults)))
+    except Exception:
+        pass  # no answer: the parent tries itself, and has the exception
+    finally:
+        os._exit(0)
+
+
+def _plain(value: Any) -> Any:
+    """Settings as what marshal knows: (name of the class, fields); all else as it is."""
+    if isinstance(value, tuple):
+        return type(value).__name__, [_plain(field) for field in value]
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, tuple):
+        name, fields = value
+        return getattr(settings, name)(*map(_restored, fields))
+    if isinstance(value, list):
+        return [_restored(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _restored(item) for key, item in value.items()}
+    return value

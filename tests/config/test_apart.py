@@ -1,0 +1,93 @@
+"""A configuration that was read in a child is the one that would have been read here, faults and all."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from edgemon import config as configuration
+from edgemon.config import Config, apart, default_text, loader
+from edgemon.errors import ConfigError
+
+FULL = """
+[agent]
+device = "d"
+[ingest]
+max_rate = 10.5
+allow_uids = [1, 2]
+[models."*"]
+capture = {sample = 0.25}
+[models.a]
+window = "5s"
+reference = {first = 50000}
+redact = {allow = ["x*"]}
+[system]
+anomalies = {series = {"cpu*" = {threshold = 5.0}}}
+[ship]
+mode = "burst"
+at = ["03:00"]
+"""
+
+
+@pytest.mark.parametrize("text", [FULL, default_text(root=False), ""])
+def test_what_a_child_read_is_what_is_read_here(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "e.toml"
+    file.write_text(text)
+    here = configuration.load(str(file))
+    assert apart.load(str(file)) == here
+    assert repr(apart.load(str(file))) == repr(here)  # of the same classes, at every depth
+    assert apart.reload(here) == here
+
+
+def test_faults_of_a_child_are_raised_here(tmp_path: Path) -> None:
+    file = tmp_path / "e.toml"
+    file.write_text("[agent]\nstat_dir = 'x'\n[spool]\nmax_size = 'much'\n")
+    with pytest.raises(ConfigError) as here:
+        configuration.load(str(file))
+    with pytest.raises(ConfigError) as there:
+        apart.load(str(file))
+    assert there.value.faults == here.value.faults
+    assert len(there.value.faults) == 2
+    with pytest.raises(ConfigError, match="no such file"):
+        apart.load(str(tmp_path / "none.toml"))
+
+
+def test_a_changed_key_that_needs_a_restart_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "e.toml"
+    file.write_text("[agent]\nstate_dir = '/s'\n")
+    running = apart.load(str(file))
+    file.write_text("[agent]\nstate_dir = '/elsewhere'\n")
+    with pytest.raises(ConfigError, match="restart to apply"):
+        apart.reload(running)
+
+
+def test_a_process_that_can_have_no_child_reads_the_file_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "e.toml"
+    file.write_text(FULL)
+
+    def fork() -> int:
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr(os, "fork", fork)
+    before = len(os.listdir("/proc/self/fd"))
+    assert apart.load(str(file)) == configuration.load(str(file))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_child_that_dies_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "e.toml"
+    file.write_text(FULL)
+    here, load = os.getpid(), loader.load
+
+    def load_or_die(path: str) -> Config:
+        if os.getpid() != here:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return load(path)
+
+    monkeypatch.setattr(loader, "load", load_or_die)
+    assert apart.load(str(file)) == load(str(file))
