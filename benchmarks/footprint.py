@@ -48,7 +48,7 @@ ENVIRONMENT = {
 
 
 class Usage(NamedTuple):
-    """One look at a process. Memory in bytes; wakeups and cpu_s since its start."""
+    """One look at a process. Memory in bytes; wakeups and cpu_s since its start, that of ended children included."""
 
     rss: int
     pss: int
@@ -72,7 +72,7 @@ def look(pid: int) -> Usage:
             if line.startswith("voluntary_ctxt_switches"):
                 wakeups += int(line.split()[1])
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])
+    ticks = sum(map(int, fields[11:15]))
     return Usage(
         int(status["VmRSS"].split()[0]) * 1024, pss_kb * 1024, int(status["Threads"]), wakeups,
         ticks / os.sysconf("SC_CLK_TCK"),
