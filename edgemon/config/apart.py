@@ -83,7 +83,7 @@ def _answer_and_exit(work: Callable[[], settings.Config], write_end: int) -> Non
 
 
 def _plain(value: Any) -> Any:
-    """Settings as what marshal knows: (name of the class, fields); all else as it is."""
+    """Settings as what marshal knows: a tuple as (name of its class, fields), all else as it is."""
     if isinstance(value, tuple):
         return type(value).__name__, [_plain(field) for field in value]
     if isinstance(value, list):
@@ -96,7 +96,8 @@ def _plain(value: Any) -> Any:
 def _restored(value: Any) -> Any:
     if isinstance(value, tuple):
         name, fields = value
-        return getattr(settings, name)(*map(_restored, fields))
+        restored = tuple(map(_restored, fields))
+        return restored if name == "tuple" else getattr(settings, name)(*restored)
     if isinstance(value, list):
         return [_restored(item) for item in value]
     if isinstance(value, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import signal
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from edgemon import config as configuration
 from edgemon.config import Config, apart, default_text, loader
+from edgemon.config.settings import SeriesRule
 from edgemon.errors import ConfigError
 
 FULL = """
@@ -29,6 +31,9 @@ anomalies = {series = {"cpu*" = {threshold = 5.0}}}
 [ship]
 mode = "burst"
 at = ["03:00"]
+[plugins.soil]
+command = ["/bin/true"]
+options = {depth = [1, 2.5, "x", {y = true}]}
 """
 
 
@@ -40,6 +45,13 @@ def test_what_a_child_read_is_what_is_read_here(text: str, tmp_path: Path) -> No
     assert apart.load(str(file)) == here
     assert repr(apart.load(str(file))) == repr(here)  # of the same classes, at every depth
     assert apart.reload(here) == here
+
+
+def test_a_tuple_without_names_stays_one() -> None:
+    values = {"a": [SeriesRule("cpu*"), ("event", ("log",))]}
+    restored = apart._restored(marshal.loads(marshal.dumps(apart._plain(values))))
+    assert restored == values
+    assert type(restored["a"][0]) is SeriesRule and type(restored["a"][1]) is tuple
 
 
 def test_faults_of_a_child_are_raised_here(tmp_path: Path) -> None:
