@@ -40,8 +40,8 @@ def main(text: str) -> int:
     """text: the job, as PluginProcess writes it."""
     job: dict[str, Any] = json.loads(text)
     die_with_parent()
-    if os.getppid() != job["parent"]:
-        return 1
+    if os.getppid() != job["parent"] and not getattr(sys, "frozen", False):
+        return 1  # it died before; in a single file the unpacker may stand between
     _limit(job)
     os.chdir("/")
     if job["command"]:

@@ -34,7 +34,7 @@ from edgemon.program import own_program
 
 NEVER = float("inf")
 STOP_S = 2.0
-MAX_BYTES_A_MINUTE = 4 << 20
+MAX_BYTES_A_MINUTE = 1 << 20
 LOG_LINES_A_MINUTE = 30
 # One that closed its output is about to end by itself.
 _GRACE_S = 0.5

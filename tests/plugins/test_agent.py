@@ -140,24 +140,30 @@ def test_a_crash_and_a_stall_are_contained_and_counted(
 
 
 def test_a_reload_starts_stops_and_leaves_alone(devices: list[Device], short_tmp: Path) -> None:
-    paths = {name: program(short_tmp, name=name) for name in ("stays", "goes", "comes")}
+    names = ("stays", "goes", "changes", "comes")
+    paths = {name: program(short_tmp, name=name) for name in names}
     tables = {name: f"[plugins.{name}]\ncommand = ['{path}']\n" for name, path in paths.items()}
-    first = '[ship]\nsink = "none"\n' + tables["stays"]
-    device = started(devices, short_tmp, first + tables["goes"])
-    wait_for(lambda: all(plugin(device, name)["state"] == "idle" for name in ("stays", "goes")))
-    stays, goes = plugin(device, "stays")["pid"], plugin(device, "goes")["pid"]
+    before = "".join(tables[name] for name in ("stays", "goes", "changes"))
+    after = "".join(tables[name] for name in ("stays", "comes", "changes")) + "timeout = '3s'\n"
+    device = started(devices, short_tmp, '[ship]\nsink = "none"\n' + before)
+    wait_for(
+        lambda: all(plugin(device, name)["state"] == "idle" for name in names if name != "comes")
+    )
+    pids = {name: plugin(device, name)["pid"] for name in names if name != "comes"}
     file = short_tmp / "edgemon.toml"
-    file.write_text(file.read_text().replace(tables["goes"], tables["comes"]))
+    file.write_text(file.read_text().replace(before, after))
     assert device.process is not None
     device.process.send_signal(signal.SIGHUP)
 
-    def names() -> set[str]:
-        return {one["name"] for one in (device.status() or {})["plugins"]}
+    def running() -> set[str]:
+        plugins = (device.status() or {})["plugins"]
+        return {one["name"] for one in plugins if one["state"] == "idle"}
 
-    wait_for(lambda: names() == {"stays", "comes"}, what="the new plugins")
-    wait_for(lambda: plugin(device, "comes")["state"] == "idle")
-    assert plugin(device, "stays")["pid"] == stays
-    wait_for(lambda: not Path(f"/proc/{goes}").exists(), what="the old one is gone")
+    wait_for(lambda: running() == {"stays", "changes", "comes"}, what="the new plugins")
+    assert plugin(device, "stays")["pid"] == pids["stays"]
+    assert plugin(device, "changes")["pid"] != pids["changes"]
+    for name in ("goes", "changes"):
+        wait_for(lambda pid=pids[name]: not Path(f"/proc/{pid}").exists(), what="it is gone")
 
 
 def test_a_sink_that_is_a_plugin_takes_what_the_agent_made(

@@ -84,6 +84,22 @@ def answer(question):
         os.kill(pid, 0)
 
 
+def test_what_a_plugin_that_ended_had_started_is_killed(tmp_path: Path) -> None:
+    body = """
+import subprocess
+def answer(question):
+    quiet = subprocess.DEVNULL
+    child = subprocess.Popen(["sleep", "1000"], stdin=quiet, stdout=quiet, stderr=quiet)
+    sys.exit(str(child.pid))
+"""
+    watched = Watched(settings(program(tmp_path, body)))
+    watched.start()
+    watched.process.ask(COLLECT, time.monotonic())
+    text = watched.end().text
+    assert text.startswith("ended with exit code 1: ")
+    wait_for(lambda: gone(int(text.split()[-1])), 20, "the child of the plugin is gone")
+
+
 def test_one_that_never_says_hello_is_killed(tmp_path: Path) -> None:
     watched = Watched(settings(program(tmp_path, "time.sleep(1000)"), "start_timeout = '500ms'"))
     watched.start()
