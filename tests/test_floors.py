@@ -24,6 +24,7 @@ FLOORS = {
     "wire": 2,
     "anomaly": 3,
     "drift": 3,
+    "performance": 3,
     "quality": 3,
     "rules": 3,
     "flow": 3,

@@ -16,6 +16,7 @@ The body is a msgpack array with a map for each (model, version), the one seen l
     version  str    its version
     profile  str    hash of the profile that the detectors had
     drift    bin    ModelDetectors.to_state, absent without detectors
+    performance  bin  Performance.to_state, absent where nothing is known of the model's errors
 
 `past` beside it, with the magic b"EDGEPAST" and the same header, has the past of the device's series as its body:
 `edgemon.anomaly.Anomalies.to_state`.
@@ -47,12 +48,13 @@ _LEVEL = 3
 
 
 class Saved(NamedTuple):
-    """One (model, version). profile: the hash of its profile.  drift: b"" without detectors."""
+    """One (model, version). profile: the hash of its profile.  drift, performance: b"" without."""
 
     model: str
     version: str
     profile: str
     drift: bytes
+    performance: bytes = b""
 
 
 def encode(saved: list[Saved]) -> bytes:
@@ -60,8 +62,9 @@ def encode(saved: list[Saved]) -> bytes:
     maps = []
     for one in saved:
         fields = one._asdict()
-        if not one.drift:
-            del fields["drift"]
+        for name in ("drift", "performance"):
+            if not fields[name]:
+                del fields[name]
         maps.append(fields)
     return seal(msgpack.packb(maps), _MAGIC)
 
@@ -82,6 +85,7 @@ def decode(data: bytes, source: str) -> list[Saved]:
                 str(fields["version"]),
                 str(fields["profile"]),
                 bytes(fields.get("drift", b"")),
+                bytes(fields.get("performance", b"")),
             )
             for fields in msgpack.unpackb(body)
         ]

@@ -69,6 +69,9 @@ _HELP = {
     "edgemon_ship_unconfirmed_batches_total": "Batches that no receiver confirmed in time.",
     "edgemon_spool_lost_batches_total": "Batches that were lost on this device, by reason.",
     "edgemon_spool_lost_rows_total": "Rows that were lost on this device, by reason.",
+    "edgemon_truth_forgotten_predictions_total": "Predictions that no longer wait for their truth, by reason.",
+    "edgemon_truth_joined_labels_total": "Labels that met their prediction.",
+    "edgemon_truth_unmatched_labels_total": "Labels that found no prediction, by reason.",
     "edgemon_spool_replayed_rows_total": "Rows of an earlier run that the journal gave back.",
 }
 

@@ -7,6 +7,7 @@ Profile, window and latch belong to (model, version). A new version starts its o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from edgemon._core.intake import StreamTable
 from edgemon.agent.baseline import Baseline
@@ -22,6 +23,10 @@ from edgemon.flow.window import StreamWindow
 from edgemon.metrics import Counters
 from edgemon.quality.schema import Schema, SchemaChange, StreamKind
 from edgemon.records import Prediction, Row
+
+if TYPE_CHECKING:
+    from edgemon.performance.model import News as PerformanceNews
+    from edgemon.performance.model import Performance
 
 DROPPED_VALUES = "edgemon_ingest_dropped_values_total"
 # The text stream of the errors that applications report.
@@ -52,13 +57,15 @@ class Model:
     configured: hash of the profile that the configuration names, "" for none; `profile` may be another, made on
     this device.  baseline: a profile in the making.  slots: its place on the hot path, which counts predictions as
     `observe` does, past Python, once `enter` has told it of the streams; `hold` keeps the next ones here.
+    performance: how well it does, once there is anything to know of that (truths.py); news: what it had to tell.
+    joins: its predictions wait for their truth, so all of them come here.
     """
 
     __slots__ = (
         "_absences", "_baseline", "_budget", "_capture", "_classes", "_counters", "_detector_of", "_feature_names",
-        "_pending", "_recording", "_slot_of", "_streams", "configured", "counted", "detectors", "failed", "failures",
-        "last_seen_s", "latency", "model", "predictions", "profile", "rate", "schema", "settings", "slots", "version",
-        "window_end_s", "window_start_s",
+        "_pending", "_recording", "_reported", "_slot_of", "_streams", "configured", "counted", "detectors", "failed",
+        "failures", "joins", "last_seen_s", "latency", "model", "news", "performance", "predictions", "profile", "rate",
+        "schema", "settings", "slots", "version", "window_end_s", "window_start_s",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +92,10 @@ class Model:
         self.counted = 0  # predictions of the open window
         self.failures = 0  # predictions that the application said had failed
         self.failed = 0  # of the open window
+        self.performance: Performance | None = None
+        self.news: list[PerformanceNews] = []
+        self.joins = False
+        self._reported = 0  # predictions that the watch of failures has been told of
         self.rate = RateMeter(_RATE_SLOT_S, now_s)
         self._recording: Recording | None = None
         self._baseline: Baseline | None = None
@@ -205,6 +216,11 @@ class Model:
         else:
             window.text(error)
 
+    def unreported(self) -> int:
+        """Predictions since the last call: those that did not fail."""
+        count, self._reported = self.predictions - self._reported, self.predictions
+        return count
+
     def in_order(self, news: list[News]) -> list[News]:
         """What one prediction made known, by the order in which the streams came first."""
         if len(news) > 1:
@@ -284,6 +300,7 @@ class Model:
             self.schema.learning
             or self._baseline is not None
             or (recording is not None and not recording.complete)
+            or self.joins
         ):
             slots.slow = True
             return
@@ -344,7 +361,9 @@ class Model:
 
         cut: why the window is shorter than it should be, for the column of that name.
         """
-        if not self.counted and not self.failed:
+        performance = self.performance
+        pairs = performance.scores.row() if performance is not None else {}
+        if not self.counted and not self.failed and not pairs:
             return
         common: Row = {
             "model": self.model,
@@ -354,8 +373,12 @@ class Model:
         }
         if cut:
             common["cut"] = cut
-        failed: Row = {"errors": self.failed} if self.failed else {}
-        yield common | {"stream": "", "n": self.counted} | failed
+        own: Row = {"errors": self.failed} if self.failed else {}
+        if performance is not None:
+            own |= performance.estimate_row(self._estimated_hist())
+        yield common | {"stream": "", "n": self.counted} | own
+        if pairs:
+            yield common | {"stream": "truth"} | pairs
         for stream, window in self._streams.items():
             if row := window.row():
                 state = self.detectors.state(stream) if self.detectors is not None else None
@@ -372,6 +395,10 @@ class Model:
     def close_window(self, now_s: float, cut: str = "") -> Iterator[Row]:
         """The window's rows as `window_rows` gives them, and a new window."""
         yield from self.window_rows(now_s, cut)
+        if (performance := self.performance) is not None:
+            answers, over_s = self.counted + self.failed, now_s - self.window_start_s
+            self.news += performance.close(self._estimated_hist(), answers, over_s)
+            self.news += performance.went_well(self.unreported())
         if self.counted or self.failed:
             self.latency = self._latency() or self.latency
             for window in self._streams.values():
@@ -380,6 +407,11 @@ class Model:
         self.counted = self.failed = 0
         self.window_start_s = now_s
         self.window_end_s = now_s + self.settings.window_s
+
+    def _estimated_hist(self) -> list[int] | None:
+        """The open window's counts in the bins that accuracy is estimated by."""
+        window = self._streams.get(self.performance.stream) if self.performance else None
+        return window.hist.counts() if window is not None and window.hist is not None else None
 
     def release(self) -> None:
         """Give the streams back to the budget: this version is let go."""
@@ -408,6 +440,7 @@ class Model:
             "version": self.version,
             "predictions": self.predictions,
             "errors": self.failures,
+            "performance": self.performance.status() if self.performance is not None else None,
             "rate_per_s": round(self.rate.rate(now_s), 3),
             "last_seen_s_ago": round(now_s - self.last_seen_s, 1),
             "latency": self.latency or self._latency(),

@@ -22,6 +22,7 @@ from edgemon.agent.models import Model, News, StreamBudget
 from edgemon.agent.recording import Recording
 from edgemon.agent.redact import Pseudonyms, Redaction
 from edgemon.agent.store import StateStore
+from edgemon.agent.truths import Truths, event_of
 from edgemon.config import Config, ModelSettings
 from edgemon.drift.detector import ModelDetectors
 from edgemon.drift.profile import Profile
@@ -79,6 +80,7 @@ class Pipeline:
         self.models: dict[tuple[str, str], Model] = {}
         self.on_window: Callable[[str, str, list[Row], int], None] | None = None
         self.on_metric: Callable[[Metric, int], None] | None = None
+        self.truths = Truths(counters, self.models)
         self._mono_ns, self._wall_s = 0, 0.0
         # Predictions that need no Python go into the models' streams by this; it is empty between two reads.
         self.table = StreamTable(
@@ -144,6 +146,9 @@ class Pipeline:
         else:
             capture.take(record, features, self._timestamp(record.ts, wall_s), mono_ns)
         self._counters.add(SLOW)
+        if model.joins:
+            self.truths.predicted(model, record, now_s)
+            self._tell_performance(model, mono_ns)
         model.enter(record.features)
         return True
 
@@ -162,15 +167,17 @@ class Pipeline:
         if model is None:
             return
         self._counters.add(FAILED)
-        model.fail(record.error, mono_ns / 1e9)
+        self.truths.failed(model, record, mono_ns / 1e9)
+        self._tell_performance(model, mono_ns)
 
     def _one_by_one(self, kind: str, rows: Rows, mono_ns: int) -> None:
         for row in rows.one_by_one():
             self._emit_row(kind, row, mono_ns)
 
     def label(self, record: Label, mono_ns: int, wall_s: float) -> None:
-        """The truth about a prediction travels as a row of its own; the receiver joins it by id."""
-        self._counters.add("edgemon_ingest_labels_total")
+        """The truth about a prediction meets it here, and leaves as a row of its own; receivers join them by id."""
+        if (model := self.truths.labelled(record, mono_ns / 1e9)) is not None:
+            self._tell_performance(model, mono_ns)
         identifier = record.id
         if self._config.model(record.model).redact.hash_ids:
             assert self._pseudonyms is not None, "hash_ids without a key"
@@ -235,8 +242,9 @@ class Pipeline:
         configured = self._profiles.get(settings.profile) if settings.profile else None
         profile = self._reference(name, version, configured, settings)
         detectors = None
+        saved = self._store.take(name, version) if self._store is not None else None
         if profile is not None and settings.drift.enabled:
-            detectors = self._detectors(name, version, profile, settings)
+            detectors = self._detectors(profile, settings, saved, name, version)
         capture = self._capture(settings)
         model = Model(
             name,
@@ -254,6 +262,7 @@ class Pipeline:
         if profile is None and settings.reference.first:
             model.baseline = Baseline(name, settings.reference.first)
         self.models[name, version] = model
+        self.truths.begin(model, saved.performance if saved is not None else b"")
         data: dict[str, object] = {"profile": profile.hash if profile is not None else ""}
         self._emit_event(
             Event(
@@ -288,11 +297,15 @@ class Pipeline:
         return configured
 
     def _detectors(
-        self, name: str, version: str, profile: Profile, settings: ModelSettings
+        self,
+        profile: Profile,
+        settings: ModelSettings,
+        saved: Saved | None,
+        name: str,
+        version: str,
     ) -> ModelDetectors | None:
         """As they were saved, where profile and settings are the same, else new ones. None where a profile made
         here is blind under these settings."""
-        saved = self._store.take(name, version) if self._store is not None else None
         who = {"model": name, "version": version}
         if saved is not None and saved.drift:
             try:
@@ -340,6 +353,13 @@ class Pipeline:
         if event.severity == "alarm":
             model.capture.alarm()
 
+    def _tell_performance(self, model: Model, mono_ns: int) -> None:
+        while model.news:
+            event = event_of(model, model.news.pop(0))
+            self._emit_event(event, mono_ns)
+            if event.severity == "alarm":
+                model.capture.alarm()
+
     # -- windows out
 
     def next_due_s(self) -> float | None:
@@ -378,6 +398,8 @@ class Pipeline:
             self.on_window(model.model, model.version, rows, mono_ns)
         for row in rows:
             self._emit_row("agg", row, mono_ns)
+        self.truths.expire(mono_ns / 1e9)
+        self._tell_performance(model, mono_ns)
         model.capture.close_window()
         model.hold()  # capture may look for another prediction now
         if cut == CUT_BY_CLOCK:  # what happened before cannot be told from the clock as it is now
@@ -410,6 +432,8 @@ class Pipeline:
             if same_profile and (settings.drift, settings.reference) == (was.drift, was.reference):
                 model.settings = settings
                 model.hold()
+                if settings.truth != was.truth:
+                    self.truths.reconfigure(model)
                 if settings.redact != was.redact:
                     model.capture.forget("redact")
                 if settings.window_s != was.window_s:
@@ -501,6 +525,8 @@ class Pipeline:
         was = model.profile.hash if model.profile is not None else ""
         self._close_window(model, mono_ns)
         model.take_profile(profile, detectors)
+        if profile.labelled is not None:
+            self.truths.begin_anew(model)
         message = (
             f"drift of {model.model} is judged by a profile {what} from {profile.rows} predictions"
         )
@@ -528,10 +554,11 @@ class Pipeline:
                 model.model,
                 model.version,
                 model.profile.hash if model.profile is not None else "",
-                model.detectors.to_state(),
+                model.detectors.to_state() if model.detectors is not None else b"",
+                model.performance.to_state() if model.performance is not None else b"",
             )
             for model in ordered
-            if model.detectors is not None
+            if model.detectors is not None or model.performance is not None
         ]
         self._store.save_checkpoint(states, self._config.ingest.max_models)
 

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from edgemon.drift.sources import Roles
+from edgemon.performance.outcome import TASKS
 
 if TYPE_CHECKING:
     import argparse
@@ -21,11 +22,27 @@ def add_column_arguments(parser: argparse.ArgumentParser) -> None:
     columns.add_argument("--text", default="", metavar="LIST", help="categories, also when numbers")
 
 
+def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
+    """--label, --confidence, --task: where the file holds the truth."""
+    truth = parser.add_argument_group("the truth, where the file holds it")
+    truth.add_argument("--label", default="", metavar="NAME", help="its column (default: label)")
+    truth.add_argument(
+        "--confidence", default="", metavar="NAME", help="how sure the model was of its class"
+    )
+    truth.add_argument(
+        "--task", choices=TASKS, default="auto", help="what it does (default: seen from the values)"
+    )
+
+
 def roles(arguments: argparse.Namespace) -> Roles:
     """What the user said of the columns."""
     return Roles(
         arguments.output,
-        *(_list(words) for words in (arguments.features, arguments.ignore, arguments.text)),
+        _list(arguments.features),
+        _list(arguments.ignore),
+        _list(arguments.text),
+        getattr(arguments, "label", ""),
+        getattr(arguments, "confidence", ""),
     )
 
 

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from edgemon.cli._data import FORMATS, read_file, read_profile, stem
-from edgemon.cli._tables import add_column_arguments
+from edgemon.cli._tables import add_column_arguments, add_truth_arguments
 from edgemon.cli._terminal import Progress, counted, human_bytes, table
 from edgemon.drift.build import ProfileBuilder
+from edgemon.drift.labelled import REGRESSION, LabelledProfile
 from edgemon.drift.profile import BINS, MAX_POINTS, FeatureProfile, Profile
 from edgemon.drift.sources import SourceError, read_recording
 from edgemon.errors import UsageError
@@ -67,6 +68,7 @@ edgemon profile build --from-stream fraud --predictions 1000 --out new.profile
         help=f"values of the reference kept for each stream (default: {MAX_POINTS})",
     )
     add_column_arguments(build)
+    add_truth_arguments(build)
     columns = build.add_argument_group("how the file is read")
     columns.add_argument("--format", choices=FORMATS, help="default: by the name")
     columns.add_argument("--model", default="", help="JSON lines: only this model's predictions")
@@ -167,6 +169,7 @@ def _build(arguments: argparse.Namespace) -> int:
             arguments.max_points,
             ordered=not arguments.shuffled,
         )
+        builder.labelled.task = arguments.task
         read_file(builder, arguments.file, arguments)
     profile = builder.finish()
     if not profile.features:
@@ -332,6 +335,7 @@ def as_json(profile: Profile) -> dict[str, object]:
         "hash": profile.hash,
         "rows": profile.rows,
         "max_points": profile.max_points,
+        "labelled": profile.labelled.to_map() if profile.labelled is not None else None,
         "features": features,
     }
 
@@ -370,7 +374,16 @@ def as_text(profile: Profile) -> str:
             distinct = f"{len(common)}{'+' if feature.other else ''}"
             rows_of_text.append((feature.name, _percent(feature.missing_ratio), distinct, shown))
         lines += table(rows_of_text, ("stream", "missing", "distinct", "most common"))
-    return lines
+    return lines + (f"\n{_truth(profile.labelled)}\n" if profile.labelled is not None else "")
+
+
+def _truth(labelled: LabelledProfile) -> str:
+    """One line of what the model's errors were."""
+    if labelled.task == REGRESSION:
+        return f"errors: MAE {labelled.mae:.4g}, RMSE {labelled.rmse:.4g}, a tenth above {labelled.limit:.4g}"
+    wrong = _percent(labelled.hits / labelled.rows)
+    known = f"calibrated by {labelled.stream}" if labelled.stream else "without probabilities"
+    return f"errors: {wrong} of {counted(labelled.rows, 'labelled row')} wrong; {known}"
 
 
 def sparkline(feature: FeatureProfile, cells: int = 20) -> str:

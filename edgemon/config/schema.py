@@ -26,6 +26,7 @@ from edgemon.config.settings import (
     ShipSettings,
     SpoolSettings,
     SystemSettings,
+    TruthSettings,
 )
 from edgemon.config.tables import (
     ANOMALY_METHODS,
@@ -151,6 +152,22 @@ _REDACT = (
         "Whether ids of predictions and labels leave as hashes, with a key that is made on the "
         "device and stays there. Labels still find their predictions."),
     Key("output", Boolean(), True, "Whether the output stands in raw rows."),
+)
+
+_TRUTH = (
+    Key("join", Choice("auto", "always", "never"), "auto",
+        'When predictions with an id wait for their truth: "auto" from the first label of the model on, "always" from '
+        "the start."),
+    Key("keep", Integer(1, 1_000_000), 10_000, "Predictions that wait, and labels that came before theirs."),
+    Key("ttl", Duration("1s", "31d"), "1h", "How long each waits."),
+    Key("size", Size("4KiB", "1GiB"), "4MiB", "Memory for the former, and again for the latter."),
+    Key("task", Choice("auto", "classification", "regression"), "auto",
+        "What the model does. Seen from the profile, or from the values: numbers that are no score from 0 to 1 with a "
+        "label 0 or 1 are quantities."),
+    Key("threshold", Real(0, 1), 0.5, 'A score from here on predicts class "1".'),
+    Key("first", Integer(100, 1_000_000), 1000,
+        "Labelled predictions that make the reference of errors where the profile has none; and calls that make that "
+        "of errors which the application reports."),
 )
 
 _ANOMALIES = (
@@ -282,6 +299,10 @@ SECTIONS: tuple[Section, ...] = (
                                 RedactSettings),
                 {}, 'What raw rows leave out, such as { deny = ["name", "ip_*"], hash_ids = true }.',
                 implied="nothing is left out"),
+            Key("truth", Table("a table with any of join, keep, ttl, size, task, threshold and first", _TRUTH,
+                               TruthSettings),
+                {}, "How truths that come later find their predictions, such as { ttl = \"1d\" }.",
+                implied="as below"),
             Key("window", Duration("1s", "1d"), "60s", "Length of one window of aggregates.",
                 common=True),
             Key("max_versions", Integer(1, 64), 2,

@@ -116,6 +116,21 @@ class DriftSettings(NamedTuple):
     clear_ratio: float
 
 
+class TruthSettings(NamedTuple):
+    """How truths find their predictions. join: "auto" | "always" | "never".  keep, size_bytes, ttl_s: of the table.
+    task: "auto" | "classification" | "regression".  threshold: of a score.  first: labelled predictions, and answers of
+    the model, that make a reference where there is none.
+    """
+
+    join: str
+    keep: int
+    ttl_s: float
+    size_bytes: int
+    task: str
+    threshold: float
+    first: int
+
+
 class ModelSettings(NamedTuple):
     """profile: absolute path, "" for none; never together with reference.  drift: what holds for
     this model, the keys that its table leaves out taken from [drift].
@@ -128,6 +143,7 @@ class ModelSettings(NamedTuple):
     recorder: int
     capture_size_bytes: int
     redact: RedactSettings
+    truth: TruthSettings
     window_s: float
     max_versions: int
     version_ttl_s: float

@@ -12,6 +12,8 @@ from edgemon._core.ks import at_most
 _QUANTILES = 15
 # One-sided 90 % point of the normal law.
 _Z90 = 1.2815515655446004
+# One-sided 95 % point.
+_Z95 = 1.6448536269514722
 MIN_VALUES = 20
 
 
@@ -42,6 +44,23 @@ def sqrt_tau(values: array[float]) -> float:
     if not cuts:
         return 1.0
     return _upper_bound([Indicator([value <= cut for value in values]) for cut in sorted(cuts)])
+
+
+def sqrt_tau_at_least(answers: Sequence[bool]) -> float:
+    """sqrt(tau) of a series of truth values in their order: the one-sided 95 % lower bound, >= 1.
+
+    For who must not call independent values dependent because they are few; the formula is that of `sqrt_tau`.
+
+    >>> sqrt_tau_at_least([False, True] * 500), sqrt_tau_at_least(([False] * 50 + [True] * 50) * 10) > 2.0
+    (1.0, True)
+    """
+    if len(answers) < MIN_VALUES:
+        return 1.0
+    series = Indicator(answers)
+    if series.constant:
+        return 1.0
+    tau, last = integrated_time([series])
+    return math.sqrt(max(1.0, tau / (1.0 + _Z95 * _relative_error(last, series.n))))
 
 
 def sqrt_tau_of_categories(categories: Sequence[int]) -> float:
@@ -86,8 +105,13 @@ def integrated_time(series: Sequence[Indicator]) -> tuple[float, int]:
 
 def _upper_bound(series: Sequence[Indicator]) -> float:
     tau, last = integrated_time(series)
-    bound = tau * (1.0 + _Z90 * math.sqrt(2.0 * (2 * last + 1) / series[0].n))
+    bound = tau * (1.0 + _Z90 * _relative_error(last, series[0].n))
     return math.sqrt(max(1.0, bound))
+
+
+def _relative_error(last: int, n: int) -> float:
+    """Madras and Sokal's standard error of tau, as a share of it."""
+    return math.sqrt(2.0 * (2 * last + 1) / n)
 
 
 class Indicator:

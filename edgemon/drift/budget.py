@@ -2,7 +2,9 @@
 
 P(any drift alarm of a healthy model within the span) <= at_most. By the union bound:
 
-- every stream of the profile gets at_most / (number of streams);
+- a tenth is for how well the model does (edgemon.performance): 0.04 for errors that truths show, 0.03 for the
+  estimate without truths, 0.03 for errors that the application reports;
+- every stream of the profile gets an equal part of the rest;
 - of that, a tenth goes to its missing values; of a numeric stream another tenth to values outside
   the reference's range;
 - the rest: on a text stream to the categories; on a numeric one half to the KS and half to the e-SR
@@ -30,6 +32,16 @@ ASSUMED_RATE_PER_S = 100.0
 _RATE_STEP = 1.5
 _MISSING_SHARE = 0.1
 _OUTSIDE_SHARE = 0.1
+
+
+# Parts of a model's budget.
+TRUTH_SHARE, ESTIMATE_SHARE, FAILURES_SHARE = 0.04, 0.03, 0.03
+
+
+def stream_probability(at_most: float, streams: int) -> float:
+    """The part of each of a profile's streams."""
+    performance = TRUTH_SHARE + ESTIMATE_SHARE + FAILURES_SHARE
+    return (1.0 - performance) * at_most / max(1, streams)
 
 
 class Shares(NamedTuple):

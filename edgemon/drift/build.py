@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterable
 from edgemon.drift.autocorrelation import sqrt_tau, sqrt_tau_of_categories
 from edgemon.drift.profile import BINS, MAX_POINTS, FeatureProfile, Profile, reduce_sorted
 from edgemon.errors import EdgemonError
+from edgemon.performance.labelled import LabelledRows
 
 # Values kept of each stream for one point of the reference; beyond that, a uniform random choice of
 # them.
@@ -89,7 +90,8 @@ class _Texts:
 class ProfileBuilder:
     """Collects predictions value by value.
 
-    For each: `number` or `text` once a stream that has a value, then `row_done`. A stream without a
+    For each: `number` or `text` once a stream that has a value, then `row_done`; where its truth is known, it
+    is a `labelled.pair` too. A stream without a
     value in a row is missing there; so is NaN. KindError where numbers and texts meet in one
     stream. Memory: 8 * (10 * max_points + TAU_ROWS) bytes a stream, whatever the number of rows. Up
     to 10 * max_points rows the reference is made from all of them, above from a uniform random
@@ -105,6 +107,7 @@ class ProfileBuilder:
         self.rows = 0
         self._numbers: dict[str, _Numbers] = {}
         self._texts: dict[str, _Texts] = {}
+        self.labelled = LabelledRows(max_points * KEPT_PER_POINT)
         self._seen: dict[str, None] = {}  # order of first appearance, with or without a value
 
     def declare(self, stream: str) -> None:
@@ -159,7 +162,11 @@ class ProfileBuilder:
             if self._count(name):
                 features.append(self._feature(name))
                 yield
-        return Profile(self.name, tuple(features), self.rows, self.max_points)
+        labelled = None
+        if self.labelled.rows:
+            edges = {feature.name: feature.edges for feature in features}
+            labelled = self.labelled.finish(edges, ordered=self._ordered)
+        return Profile(self.name, tuple(features), self.rows, self.max_points, labelled)
 
     @property
     def streams(self) -> int:

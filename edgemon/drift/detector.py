@@ -7,7 +7,7 @@ from typing import Any
 
 import msgpack
 
-from edgemon.drift.budget import RatePlan, horizon
+from edgemon.drift.budget import RatePlan, horizon, stream_probability
 from edgemon.drift.numeric import DriftDetector
 from edgemon.drift.parts import Promise, esr_table
 from edgemon.drift.profile import FeatureProfile, Profile
@@ -64,8 +64,8 @@ class ModelDetectors:
 
     def _promise(self) -> Promise:
         budget = self._settings.false_alarms
-        streams = max(1, len(self._profile.features))
-        return Promise(budget.at_most / streams, horizon(budget, self._rate.rate_per_s))
+        probability = stream_probability(budget.at_most, len(self._profile.features))
+        return Promise(probability, horizon(budget, self._rate.rate_per_s))
 
     # -- what comes in
 

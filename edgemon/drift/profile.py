@@ -11,7 +11,8 @@ The file, version 1. Integers are little-endian.
     28      -      one zstd frame: the body
 
 The body is a sequence of msgpack objects. First the head, a map: name (str), rows (int), max_points
-(int), features (int: how many maps follow, in order). Then one map a stream:
+(int), features (int: how many maps follow, in order), and, where the profile was made from rows with their truth,
+labelled (map: the fields of labelled.LabelledProfile; absent = none). Then one map a stream:
 
     name        str    the stream: "output", "confidence", "entropy", "class", "latency" or
     "f:<feature>"
@@ -49,6 +50,7 @@ import zstandard
 
 from edgemon._core.esr import EsrTable
 from edgemon._core.ks import Reference
+from edgemon.drift.labelled import LabelledProfile
 from edgemon.errors import DamagedError, UnsupportedError
 
 FORMAT_VERSION = 1
@@ -138,7 +140,7 @@ class Profile:
 
     name: the model's.  rows: predictions that it was made from.  hash: 16 hexadecimal digits; equal
     profiles have equal hashes.  shared: tables that the detectors made for a stream, by window and
-    part of the budget, for those of other versions.
+    part of the budget, for those of other versions.  labelled: what is known of its errors, None without truth.
     """
 
     __slots__ = (
@@ -147,6 +149,7 @@ class Profile:
         "_window",
         "features",
         "hash",
+        "labelled",
         "max_points",
         "name",
         "rows",
@@ -159,17 +162,24 @@ class Profile:
         features: tuple[FeatureProfile, ...],
         rows: int,
         max_points: int = MAX_POINTS,
+        labelled: LabelledProfile | None = None,
     ) -> None:
-        self._fill(name, features, rows, max_points)
+        self._fill(name, features, rows, max_points, labelled)
         self.hash = _digest(self._chunks()).hex()
 
     def _fill(
-        self, name: str, features: tuple[FeatureProfile, ...], rows: int, max_points: int
+        self,
+        name: str,
+        features: tuple[FeatureProfile, ...],
+        rows: int,
+        max_points: int,
+        labelled: LabelledProfile | None,
     ) -> None:
         self.name = name
         self.features = features
         self.rows = rows
         self.max_points = max_points
+        self.labelled = labelled
         self._by_name = {feature.name: feature for feature in features}
         self._references: dict[tuple[str, int], Reference] = {}
         self.shared: dict[tuple[str, int, float], EsrTable | None] = {}
@@ -254,20 +264,22 @@ class Profile:
         if next(objects, None) is not None:
             raise ValueError("more follows than its head says")
         profile = cls.__new__(cls)
-        profile._fill(head["name"], tuple(features), head["rows"], head["max_points"])
+        labelled = LabelledProfile.from_map(head["labelled"]) if "labelled" in head else None
+        profile._fill(head["name"], tuple(features), head["rows"], head["max_points"], labelled)
         profile.hash = hash_
         profile._window, profile._references = window, references
         return profile
 
     def _chunks(self) -> Iterator[bytes]:
-        yield msgpack.packb(
-            {
-                "name": self.name,
-                "rows": self.rows,
-                "max_points": self.max_points,
-                "features": len(self.features),
-            }
-        )
+        head: dict[str, Any] = {
+            "name": self.name,
+            "rows": self.rows,
+            "max_points": self.max_points,
+            "features": len(self.features),
+        }
+        if self.labelled is not None:
+            head["labelled"] = self.labelled.to_map()
+        yield msgpack.packb(head)
         for feature in self.features:
             yield msgpack.packb(_feature_to_map(feature))
 

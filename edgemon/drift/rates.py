@@ -61,6 +61,11 @@ class RareEvent(Answers):
         self._looks = []
 
     @property
+    def recent(self) -> int:
+        """Yes of about the last window."""
+        return sum(self._looks) + self.told
+
+    @property
     def since(self) -> int:
         """An estimate: the rate rose this many answers back; 0: unknown."""
         return self._esr.since

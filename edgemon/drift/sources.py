@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import csv
 import json
+import math
 import struct
 import sys
 from array import array
@@ -20,10 +21,15 @@ from typing import Any, BinaryIO, NamedTuple
 from edgemon.drift.build import KindError, ProfileBuilder
 from edgemon.drift.confidence import summarize
 from edgemon.errors import EdgemonError
+from edgemon.metrics import Counters
+from edgemon.performance.join import JoinTable, Pair
 
 # Columns that are never features unless they are named as such.
 IGNORED = ("ts", "id", "label", "model", "version")
 OUTPUTS = ("output", "prediction", "score")
+LABEL = "label"
+# Predictions of a file of JSON lines that wait for their label, and labels that wait for theirs.
+_JOIN_KEEP, _JOIN_BYTES = 100_000, 64 << 20
 _MISSING = frozenset(("", "na", "n/a", "nan", "null", "none"))
 _CHUNK_BYTES = 1 << 20
 
@@ -39,17 +45,21 @@ class Roles(NamedTuple):
 
     output: the column with the model's output; "" takes the first of OUTPUTS that is there, if any.
     features: exactly these; () takes all others.  ignore: neither.  text: columns
-    that are categories although they may look like numbers.
+    that are categories although they may look like numbers.  label: the truth; "" takes the column "label" where
+    it is not a feature or ignored.  confidence: of the predicted class, the stream of that name.
     """
 
     output: str = ""
     features: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     text: tuple[str, ...] = ()
+    label: str = ""
+    confidence: str = ""
 
     def streams(self, columns: list[str], source: str) -> list[str]:
         """For each column its stream, "" for one that is left out."""
-        for name in (self.output, *self.features, *self.ignore, *self.text):
+        named = (self.output, self.label, self.confidence)
+        for name in (*named, *self.features, *self.ignore, *self.text):
             if name and name not in columns:
                 raise SourceError(
                     f"{source}:1: there is no column {name!r}; there are {', '.join(columns)}"
@@ -63,6 +73,10 @@ class Roles(NamedTuple):
                 return ""
             if column == output:
                 return "output"
+            if column == self.confidence:
+                return "confidence"
+            if column == self.label:
+                return ""
             if self.features:
                 listed = column in self.features
                 return f"f:{column}" if listed else "latency" * (column == "latency")
@@ -71,6 +85,12 @@ class Roles(NamedTuple):
             return "" if column in IGNORED else f"f:{column}"
 
         return [stream(column) for column in columns]
+
+    def label_of(self, columns: list[str]) -> str:
+        """The column that holds the truth, "" where there is none."""
+        if self.label or LABEL not in columns or LABEL in (*self.features, *self.ignore):
+            return self.label
+        return LABEL
 
 
 class CsvTable:
@@ -144,6 +164,7 @@ def read_csv(
     for _, stream, _ in used:
         builder.declare(stream)
     number, put_text = builder.number, builder.text
+    judged = _judged_columns(csv_table, roles)
     try:
         for row in csv_table.rows():
             for i, stream, is_text in used:
@@ -159,6 +180,8 @@ def read_csv(
                     put_text(stream, cell)
                 else:
                     number(stream, x)
+            if judged is not None:
+                _judge_row(builder, row, *judged)
             builder.row_done()
             if builder.rows % 1000 == 0:
                 yield builder.rows
@@ -169,15 +192,51 @@ def read_csv(
     yield builder.rows
 
 
+def _judged_columns(table: CsvTable, roles: Roles) -> tuple[int, int, int | None, bool] | None:
+    """Where output, label and confidence stand, and whether the output is text in any case; None without a truth."""
+    label = roles.label_of(table.columns)
+    if not label or "output" not in table.streams:
+        return None
+    at = table.streams.index("output")
+    sure = table.columns.index(roles.confidence) if roles.confidence else None
+    return at, table.columns.index(label), sure, table.columns[at] in roles.text
+
+
+def _judge_row(
+    builder: ProfileBuilder, row: list[str], at: int, label: int, sure: int | None, text: bool
+) -> None:
+    if is_missing(row[at]) or is_missing(row[label]):
+        return
+    confidence = None
+    if sure is not None:
+        if is_missing(row[sure]):
+            return
+        try:
+            confidence = float(row[sure])
+        except ValueError:
+            return  # the stream says so
+    output = row[at] if text else _value(row[at])
+    builder.labelled.pair(output, row[label] if text else _value(row[label]), confidence)
+
+
+def _value(cell: str) -> float | str:
+    try:
+        return float(cell)
+    except ValueError:
+        return cell
+
+
 def read_json_lines(
     lines: Iterable[str], builder: ProfileBuilder, roles: Roles, source: str, model: str = ""
 ) -> Iterator[int]:
     """JSON lines as the agent's socket takes them. Yields the rows read, now and then.
 
     Lines of other models than `model` are left out; without it all must be of one model. So are
-    labels that come later and metrics. roles name features (without "f:") and their kinds.
+    metrics. roles name features (without "f:") and their kinds. The truth of a prediction is its "label", in the same
+    line or in a label's own, which is joined by id.
     """
     seen_model = model
+    truths = JoinTable(_JOIN_KEEP, _JOIN_BYTES, math.inf, Counters())
     line_number = 0
     try:
         for line_number, line in enumerate(lines, 1):
@@ -191,10 +250,13 @@ def read_json_lines(
                 raise SourceError(
                     f"{source}:{line_number}: an object with model and output is needed"
                 )
-            if "output" not in event and "features" not in event:
-                continue
             name = event.get("model", "")
             if model and name != model:
+                continue
+            if "output" not in event and "features" not in event:
+                if LABEL in event and "id" in event:
+                    known = truths.labelled(str(event["id"]), "", _label(event[LABEL]), 0.0)
+                    _judge_pair(builder, known)
                 continue
             if line_number > 1 and seen_model and name != seen_model:
                 raise SourceError(
@@ -203,6 +265,8 @@ def read_json_lines(
                 )
             seen_model = seen_model or name
             _prediction(event, builder, roles)
+            if event.get("output") is not None:
+                _judge_event(event, builder, truths)
             builder.row_done()
             if builder.rows % 1000 == 0:
                 yield builder.rows
@@ -216,6 +280,29 @@ def read_json_lines(
         of = f" of model {model!r}" if model else ""
         raise SourceError(f"{source}: there is no prediction{of} in it")
     yield builder.rows
+
+
+def _label(value: object) -> float | str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (int, float)):
+        return float(value)
+    raise TypeError(f"a label is a number or text, not a {type(value).__name__}")
+
+
+def _judge_event(event: dict[str, Any], builder: ProfileBuilder, truths: JoinTable) -> None:
+    output = event["output"]
+    if not isinstance(output, str):
+        output = [float(x) for x in output] if isinstance(output, list) else float(output)
+    if event.get(LABEL) is not None:
+        _judge_pair(builder, Pair("", output, _label(event[LABEL])))
+    elif event.get("id") is not None:
+        _judge_pair(builder, truths.predicted(str(event["id"]), "", output, 0.0))
+
+
+def _judge_pair(builder: ProfileBuilder, pair: Pair | None) -> None:
+    if pair is not None and pair.output != []:
+        builder.labelled.pair(pair.output, pair.label)
 
 
 def _prediction(event: dict[str, Any], builder: ProfileBuilder, roles: Roles) -> None:

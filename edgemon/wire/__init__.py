@@ -141,8 +141,9 @@ pred — one prediction a row; a row with `label` and no `output` is the truth a
 agg — one window of one stream
 
     t i8 end of the window · dur i8 µs · model str · version str ·
-    stream str: "" the model itself, "output", "confidence", "entropy", "class", "latency", "f:<feature>" or "error",
-    the names of errors that the application reported · errors i8? of "": predictions that failed so, not in n ·
+    stream str: "" the model itself, "output", "confidence", "entropy", "class", "latency", "f:<feature>", "truth", or
+    "error": the names of errors that the application reported ·
+    errors i8? of "": predictions that failed so, not in n ·
     n i8 finite values · missing, nan, pinf, ninf, wrong_type i8? counts, absent = 0 ·
     mean, m2, min, max f8? (m2 = sum of squared distances from the mean) · sketch bin? of quantiles, mergeable ·
     profile str? 16 hexadecimal digits of the reference's hash, "" or absent = none ·
@@ -150,7 +151,14 @@ agg — one window of one stream
     ks_threshold i8? · drifted i8? · cats str? JSON {category: count}, of text ·
     transitions str? JSON {classes, counts}: how often the class of the column followed that of the row; the last
     class, null, is all others · confidence_hist vi:20? counts of the largest confidence in 20 equal bins of 0 to 1 ·
-    invalid i8? vectors that do not sum to 1 · cut str? why the window is shorter than it should be: "restart", the
+    invalid i8? vectors that do not sum to 1 ·
+    est_n i8? of "": predictions whose accuracy is estimated · est_correct f8? how many of them are right, expected ·
+    est_var f8? variance of that number · est_sd f8? of the share that is right, the calibration's own standard error ·
+    of "truth", whose n are predictions that met their truth in the window: correct i8? · confusion str? JSON {classes,
+    counts}, counts of [true, predicted, n] by index, the last class is all others · brier_n i8?, brier_sum f8? · ece_n,
+    ece_correct vi:20?, ece_confidence v8:20? sums in 20 equal bins of the confidence · error_sum, abs_error_sum,
+    sq_error_sum f8? of a quantity's prediction - truth ·
+    cut str? why the window is shorter than it should be: "restart", the
     agent was killed and this is its last checkpoint; "clock", the wall clock was stepped. Absent = it is not
 
 sys — one sample: t, and one f8 column a series ("cpu_percent", "memory_available_bytes", …; of processes with a name

@@ -1,0 +1,198 @@
+"""Truth meets prediction by id, within a table of bounded size and age.
+
+Either may come first. What happens to each is one of these, and everything but the first is counted:
+
+- joined: a prediction and a label of one id, the label's version empty or the prediction's. The pair is given out once.
+- a second label of an id: the first one holds ("twice").
+- a label that says another version than its prediction: it finds nothing ("other_version"), the prediction waits on.
+- a label whose prediction does not come within `ttl_s`, because it never had that id, is older, or was forgotten
+  ("no_prediction"); or for which there is no room so long ("full").
+- an id that a new prediction reuses: the new one takes its place; the old one, where it had no truth yet, is forgotten
+  ("reused").
+- a prediction without a label: forgotten after `ttl_s` ("expired"), or when it is the oldest and room is needed
+  ("full").
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from typing import NamedTuple, TypeAlias
+
+from edgemon.metrics import Counters
+
+JOINED = "edgemon_truth_joined_labels_total"
+UNMATCHED = "edgemon_truth_unmatched_labels_total"
+FORGOTTEN = "edgemon_truth_forgotten_predictions_total"
+
+Output: TypeAlias = float | str | list[float]
+# Of one entry beside its id and its value: objects and their places, measured on CPython 3.11.
+ENTRY_BYTES = 320
+
+
+class Pair(NamedTuple):
+    """A prediction of `version` and its truth."""
+
+    version: str
+    output: Output
+    label: float | str
+
+
+class _Entry:
+    """value: None once it was joined.  size: bytes that it is charged with."""
+
+    __slots__ = ("at_s", "size", "value", "version")
+
+    def __init__(
+        self, version: str, value: float | str | bytes | None, size: int, at_s: float
+    ) -> None:
+        self.version = version
+        self.value = value
+        self.size = size
+        self.at_s = at_s
+
+
+class _Waiting:
+    """Entries by id, the oldest first: at most `keep`, `max_bytes` and `ttl_s` old."""
+
+    __slots__ = ("_keep", "_max_bytes", "_ttl_s", "bytes", "entries")
+
+    def __init__(self, keep: int, max_bytes: int, ttl_s: float) -> None:
+        self._keep, self._max_bytes, self._ttl_s = keep, max_bytes, ttl_s
+        self.entries: dict[str, _Entry] = {}
+        self.bytes = 0
+
+    def take(self, identifier: str) -> _Entry | None:
+        entry = self.entries.pop(identifier, None)
+        if entry is not None:
+            self.bytes -= entry.size
+        return entry
+
+    def put(self, identifier: str, entry: _Entry) -> Iterator[_Entry]:
+        """As the newest; yields what had to go for it, the entry itself where it alone is too large."""
+        self.entries[identifier] = entry
+        self.bytes += entry.size
+        while len(self.entries) > self._keep or self.bytes > self._max_bytes:
+            yield self._drop_oldest()
+
+    def expire(self, now_s: float) -> Iterator[_Entry]:
+        while self.entries:
+            oldest = next(iter(self.entries.values()))
+            if now_s - oldest.at_s < self._ttl_s:
+                return
+            yield self._drop_oldest()
+
+    def _drop_oldest(self) -> _Entry:
+        identifier = next(iter(self.entries))
+        entry = self.entries.pop(identifier)
+        self.bytes -= entry.size
+        return entry
+
+
+class JoinTable:
+    """The predictions of one model, all its versions, that wait for their truth, and labels that came before theirs.
+
+    keep: of each at most; 1 or more.  max_bytes: of each, about.  ttl_s: longest wait in seconds.
+    `predicted` and `labelled` are O(1); now_s is monotonic.
+
+    >>> table = JoinTable(keep=100, max_bytes=1 << 20, ttl_s=3600.0, counters=Counters())
+    >>> table.predicted("a-17", "1", 0.9, now_s=0.0)
+    >>> table.labelled("a-17", "", 1.0, now_s=60.0)
+    Pair(version='1', output=0.9, label=1.0)
+    """
+
+    __slots__ = ("_counters", "_labels", "_predictions")
+
+    def __init__(self, keep: int, max_bytes: int, ttl_s: float, counters: Counters) -> None:
+        self._counters = counters
+        self._predictions = _Waiting(keep, max_bytes, ttl_s)
+        self._labels = _Waiting(keep, max_bytes, ttl_s)
+
+    def predicted(self, identifier: str, version: str, output: Output, now_s: float) -> Pair | None:
+        """A prediction with an id; a pair where its label is here already."""
+        self.expire(now_s)
+        predictions = self._predictions
+        before = predictions.take(identifier)
+        if before is not None and before.value is not None:
+            self._counters.add(FORGOTTEN, reason="reused")
+        label = self._labels.entries.get(identifier)
+        pair = None
+        if label is not None and label.version in ("", version):
+            self._labels.take(identifier)
+            assert label.value is not None and not isinstance(label.value, bytes)
+            pair = Pair(version, output, label.value)
+            self._counters.add(JOINED)
+        packed, extra = _pack(output)
+        size = ENTRY_BYTES + len(identifier) + extra
+        entry = _Entry(version, packed if pair is None else None, size, now_s)
+        for dropped in predictions.put(identifier, entry):
+            if dropped.value is not None:
+                self._counters.add(FORGOTTEN, reason="full")
+        return pair
+
+    def labelled(
+        self, identifier: str, version: str, label: float | str, now_s: float
+    ) -> Pair | None:
+        """A truth; a pair where its prediction is here."""
+        self.expire(now_s)
+        entry = self._predictions.entries.get(identifier)
+        if entry is None:
+            self._wait(identifier, version, label, now_s)
+            return None
+        if version not in ("", entry.version):
+            self._counters.add(UNMATCHED, reason="other_version")
+            return None
+        if entry.value is None:
+            self._counters.add(UNMATCHED, reason="twice")
+            return None
+        pair = Pair(entry.version, _unpack(entry.value), label)
+        entry.value = (
+            None  # its place stays until it is old, so that a second label is known as such
+        )
+        self._counters.add(JOINED)
+        return pair
+
+    def _wait(self, identifier: str, version: str, label: float | str, now_s: float) -> None:
+        if identifier in self._labels.entries:
+            self._counters.add(UNMATCHED, reason="twice")
+            return
+        size = ENTRY_BYTES + len(identifier) + (len(label) if isinstance(label, str) else 0)
+        for _ in self._labels.put(identifier, _Entry(version, label, size, now_s)):
+            self._counters.add(UNMATCHED, reason="full")
+
+    def expire(self, now_s: float) -> None:
+        """Forget what is too old."""
+        for entry in self._predictions.expire(now_s):
+            if entry.value is not None:
+                self._counters.add(FORGOTTEN, reason="expired")
+        for _ in self._labels.expire(now_s):
+            self._counters.add(UNMATCHED, reason="no_prediction")
+
+    @property
+    def waiting(self) -> int:
+        """Predictions in the table, those that have their truth among them."""
+        return len(self._predictions.entries)
+
+    @property
+    def early(self) -> int:
+        """Labels that wait for their prediction."""
+        return len(self._labels.entries)
+
+    @property
+    def size_bytes(self) -> int:
+        """What both are charged with."""
+        return self._predictions.bytes + self._labels.bytes
+
+
+def _pack(output: Output) -> tuple[float | str | bytes, int]:
+    """What is kept of an output, and the bytes that it takes."""
+    if isinstance(output, list):
+        packed = array("d", output).tobytes()
+        return packed, len(packed)
+    return output, len(output) if isinstance(output, str) else 0
+
+
+def _unpack(value: float | str | bytes) -> Output:
+    if isinstance(value, bytes):
+        return array("d", value).tolist()
+    return value
