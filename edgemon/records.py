@@ -17,6 +17,10 @@ Value = int | float | str | bytes | list[float] | list[int] | None
 Row = dict[str, Value]
 
 
+# A cell of rows that come together, until they join a batch: when each happened. Then it is `t`.
+MONO_NS = "mono_ns"
+
+
 class Rows(NamedTuple):
     """n rows that come together, by column. same: what all have.  cells: name -> a value of each row, or None."""
 

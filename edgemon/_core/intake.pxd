@@ -72,10 +72,15 @@ cdef class ModelSlots
 cdef class StreamTable:
     cdef em_table table
     cdef set entered  # the ModelSlots: their models point at them
-    cdef object on_told, on_counted, on_rows
+    cdef object on_told, on_counted, on_waiting, on_rows
+    cdef public object moment
+    cdef ModelSlots waiting  # whose raw rows wait; None: nobody's
+    cdef dict columns  # of those rows
+    cdef list moments
     cdef uint64_t taken
-    cdef dict cells(self, ModelSlots slots)
     cdef int empty(self) except -1
+    cdef int wait(self, ModelSlots slots) except -1
+    cdef int append(self, ModelSlots slots) except -1
 
 
 cdef class ModelSlots:

@@ -11,10 +11,12 @@ class StreamTable:
     seed: of the hash over names, random.  on_told(owner, slot, told): a watch has something to tell, at the
     prediction that is the last it saw; what this returns is collected unless it is None.  on_counted(owner, count,
     news): so many predictions are in their streams; news: None or [(which of them, from 0, what on_told gave)].
-    on_rows(owner, count, cells): after that, where the model is to be kept: the raw rows of those that `skip` stopped
-    at; cells: "id", "ts" (seconds), and the name of a stream -> a value for each, None where there is none, the
-    streams in the order in which they were entered. A column without a value is left out.
-    Memory: 64 KB, and some hundred bytes a model and a stream.
+    Raw rows of those that `skip` stopped at, where the model is to be kept, wait until there are as many as gaps, or
+    another model has some, or `give` asks for them; of a model without gaps they never wait. on_waiting(): from now
+    on some wait.  on_rows(owner, columns, moments): they leave; columns: "id", "ts" (seconds), and the name of a
+    stream -> a value for each, None where there is none. A column without a value is left out.  moments: `moment` as
+    it was when each was taken.
+    Memory: 64 KB, and some hundred bytes a model and a stream; of rows that wait, at most 64, what they hold.
     """
 
     def __init__(
@@ -22,13 +24,18 @@ class StreamTable:
         seed: int,
         on_told: Callable[[Any, int, int], Any],
         on_counted: Callable[[Any, int, list[tuple[int, Any]] | None], None],
-        on_rows: Callable[[Any, int, dict[str, list[Any]]], None],
+        on_waiting: Callable[[], None],
+        on_rows: Callable[[Any, dict[str, list[Any]], list[Any]], None],
     ) -> None: ...
+
+    moment: Any
     def __len__(self) -> int: ...
     def add(self, model: str, version: str, owner: object) -> ModelSlots:
         """Enter a model, slow: O(models). Not twice."""
     def remove(self, slots: ModelSlots) -> None:
         """Forget a model; what is asked of its slots later does nothing."""
+    def give(self) -> None:
+        """Raw rows that wait leave."""
     def next(self, stream: Stream, ended: bool = False) -> Any:
         """As Stream.next, but predictions that are taken do not come: a record, None when the rest is not whole, or
         (owner, record) for one that was taken and is to be looked at. All callbacks for what came before have been

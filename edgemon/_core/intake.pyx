@@ -10,8 +10,9 @@ from edgemon._core.gauge cimport NumberWatch, NumberWindow, em_watch
 
 
 cdef class StreamTable:
-    def __cinit__(self, uint64_t seed, on_told, on_counted, on_rows):
-        self.on_told, self.on_counted, self.on_rows = on_told, on_counted, on_rows
+    def __cinit__(self, uint64_t seed, on_told, on_counted, on_waiting, on_rows):
+        self.on_told, self.on_counted = on_told, on_counted
+        self.on_waiting, self.on_rows = on_waiting, on_rows
         self.entered = set()
         if em_table_init(&self.table, seed):
             raise MemoryError("no memory for a block of predictions")
@@ -71,36 +72,59 @@ cdef class StreamTable:
         self.taken += count
         self.on_counted(slots.owner, count, news)
         if slots.model != NULL and slots.model.keep and self.table.kept:
-            self.on_rows(slots.owner, self.table.kept, self.cells(slots))
+            self.wait(slots)
         return 0
 
-    cdef dict cells(self, ModelSlots slots):
-        """What is kept of the block, by column; a column without any value is not among them."""
-        cdef uint32_t count = self.table.kept
-        cdef dict made = {}
+    cdef int wait(self, ModelSlots slots) except -1:
+        """What is kept of the block waits with what was kept before."""
+        if self.waiting is not slots:
+            self.give()
+        cdef bint first = self.waiting is None
+        if first:
+            self.waiting, self.columns, self.moments = slots, {}, []
+        self.append(slots)
+        if slots.model.every or slots.model.gap_next == slots.model.gap_count:
+            self.give()
+        elif first:
+            self.on_waiting()
+        return 0
+
+    cdef int append(self, ModelSlots slots) except -1:
+        """By column; one without any value so far is not among them."""
+        cdef uint32_t count = self.table.kept, row, column
+        cdef Py_ssize_t before = len(self.moments)
         cdef list cells
-        cdef uint32_t row, column
         cdef double x
         cdef const uint8_t *start = self.table.ids
-        cdef bint some = False
-        cells = [None] * count
+        self.moments += [self.moment] * count
+        cells = self.columns.get("id")
         for row in range(count):
             if self.table.id_sizes[row] >= 0:
-                cells[row] = PyUnicode_DecodeUTF8(<const char *>start, self.table.id_sizes[row], NULL)
+                if cells is None:
+                    cells = self.columns["id"] = [None] * (before + row)
+                cells.append(PyUnicode_DecodeUTF8(<const char *>start, self.table.id_sizes[row], NULL))
                 start += self.table.id_sizes[row]
-                some = True
-        if some:
-            made["id"] = cells
+            elif cells is not None:
+                cells.append(None)
         for column in range(slots.model.stream_count + 1):
-            some = False
-            cells = [None] * count
+            name = "ts" if column == slots.model.stream_count else slots.names[column]
+            cells = self.columns.get(name)
             for row in range(count):
                 if em_table_cell(&self.table, column, self.table.kept_rows[row], &x):
-                    cells[row] = x
-                    some = True
-            if some:
-                made["ts" if column == slots.model.stream_count else slots.names[column]] = cells
-        return made
+                    if cells is None:
+                        cells = self.columns[name] = [None] * (before + row)
+                    cells.append(x)
+                elif cells is not None:
+                    cells.append(None)
+        return 0
+
+    def give(self):
+        cdef ModelSlots slots = self.waiting
+        if slots is None:
+            return
+        columns, moments = self.columns, self.moments
+        self.waiting = self.columns = self.moments = None
+        self.on_rows(slots.owner, columns, moments)
 
     def next(self, Stream stream not None, bint ended=False):
         cdef em_decoder *decoder = &stream.decoder.decoder

@@ -152,8 +152,9 @@ class Agent:
         store.load_checkpoint()
         self.pipeline = Pipeline(
             config, profiles, self.counters, batches.add, self.emit_event, store,
-            load_pseudonyms(config, OsFileSystem()), batches.add_rows,
+            load_pseudonyms(config, OsFileSystem()), batches.add_rows, batches.await_rows,
         )  # fmt: skip
+        batches.give_rows = self.pipeline.give_rows
         self.windows = Windows(
             self.loop, self.clocks, self.pipeline, batches, lambda: self.counters.get(PREDICTIONS)
         )

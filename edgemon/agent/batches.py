@@ -15,13 +15,16 @@ from edgemon.wire import count_rows
 DROPPED_ROWS = "edgemon_batch_dropped_rows_total"
 # Events are not journaled: their batch closes in the turn of the loop in which they happen.
 _AT_ONCE = "event"
+# Rows of this kind may wait for others before they come here.
+_WAITED_FOR = "pred"
 
 
 class Batches:
     """Takes rows, closes batches when they are due, keeps the journal of the open ones.
 
     next_seq: the spool's.  anchor: reads the clocks.  on_submitted: called after each batch was handed over.
-    open_windows: the rows that the open windows would give now; see `checkpoint`.
+    open_windows: the rows that the open windows would give now; see `checkpoint`.  give_rows: has captured rows added
+    that wait elsewhere; see `await_rows`.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Batches:
         on_submitted: Callable[[], None],
     ) -> None:
         self.open_windows: Callable[[], list[Row]] = list
+        self.give_rows: Callable[[], None] = lambda: None
         self._windows_kept = False  # the journal of the open agg batch has some
         self._loop = loop
         self._worker = worker
@@ -63,6 +67,7 @@ class Batches:
 
     def open_rows(self) -> dict[str, int]:
         """Rows waiting in open batches, by kind."""
+        self.give_rows()
         return {kind: len(batch) for kind, batch in self._open.items()}
 
     # -- rows in
@@ -82,11 +87,19 @@ class Batches:
                 return
         self._added(kind, batch, 1, promised)
 
-    def add_rows(self, kind: str, rows: Rows, mono_ns: int) -> None:
-        """As `add` of each."""
+    def await_rows(self) -> None:
+        """`give_rows` has some from now on. They have a number, and leave in time, as if they were here."""
+        batch = self._open[_WAITED_FOR]
+        batch.name()
+        self._write_soon()
+        if _WAITED_FOR not in self._age:
+            self._close_at(_WAITED_FOR, self._loop.now() + batch.limits.max_age_s)
+
+    def add_rows(self, kind: str, rows: Rows) -> None:
+        """As `add` of each, with its MONO_NS."""
         batch = self._open[kind]
         while rows.n:
-            added = batch.try_add_rows(rows, mono_ns)
+            added = batch.try_add_rows(rows)
             if added:
                 self._added(kind, batch, added, True)
             elif len(batch):
@@ -102,7 +115,11 @@ class Batches:
             self._schedule(kind, batch)
         if batch.full():
             self.close(kind)
-        elif promised and self._journal_timer is None and kind != _AT_ONCE:
+        elif promised and kind != _AT_ONCE:
+            self._write_soon()
+
+    def _write_soon(self) -> None:
+        if self._journal_timer is None:
             self._journal_timer = self._loop.call_at(
                 self._loop.now() + self._journal_interval_s, self.write_journal
             )
@@ -110,12 +127,19 @@ class Batches:
     def _schedule(self, kind: str, batch: OpenBatch) -> None:
         due = self._loop.now() if kind == _AT_ONCE else batch.due_at()
         assert due is not None
-        self._age[kind] = self._loop.call_at(due, lambda: self.close(kind))
+        self._close_at(kind, due)
+
+    def _close_at(self, kind: str, due_s: float) -> None:
+        if timer := self._age.get(kind):
+            timer.cancel()
+        self._age[kind] = self._loop.call_at(due_s, lambda: self.close(kind))
 
     # -- batches out
 
     def close(self, kind: str) -> None:
         """Hand the open batch of a kind to the writer thread."""
+        if kind == _WAITED_FOR:
+            self.give_rows()
         batch = self._open[kind]
         if timer := self._age.pop(kind, None):
             timer.cancel()
@@ -141,6 +165,7 @@ class Batches:
 
     def write_journal(self) -> None:
         """Hand over the rows that the journal does not have yet."""
+        self.give_rows()
         if self._journal_timer is not None:
             self._journal_timer.cancel()
             self._journal_timer = None

@@ -31,7 +31,7 @@ from edgemon.errors import EdgemonError, UsageError
 from edgemon.ingest.protocol import DROPPED
 from edgemon.metrics import Counters
 from edgemon.quality.schema import SchemaChange
-from edgemon.records import Event, Failure, Label, Metric, Prediction, Row, Rows
+from edgemon.records import MONO_NS, Event, Failure, Label, Metric, Prediction, Row, Rows
 
 DROPPED_VALUES = "edgemon_ingest_dropped_values_total"
 # Predictions that Python took apart, because the hot path could not.
@@ -48,8 +48,9 @@ _PROFILE_LEVEL = 3
 class Pipeline:
     """The agent's models and what happens to a record.
 
-    emit_row(kind, row, mono_ns): a row for the open batch of its kind.  emit_event(event, mono_ns).  emit_rows: for
-    many rows at once; None: they are given to emit_row.
+    emit_row(kind, row, mono_ns): a row for the open batch of its kind.  emit_event(event, mono_ns).
+    emit_rows(kind, rows): many at once, each with its MONO_NS; None: they are given to emit_row.  on_waiting(): from
+    now on some rows of kind "pred" wait for more of them, or for `give_rows`.
     profiles: path -> loaded profile, for each profile that the configuration names.  store: where profiles made
     here and the detectors' state are kept; None: nowhere.  pseudonyms: where a model has hash_ids.
     on_window, on_metric: whoever wants to know, None for nobody; the former of windows that nothing cut short,
@@ -65,7 +66,8 @@ class Pipeline:
         emit_event: Callable[[Event, int], None],
         store: StateStore | None = None,
         pseudonyms: Pseudonyms | None = None,
-        emit_rows: Callable[[str, Rows, int], None] | None = None,
+        emit_rows: Callable[[str, Rows], None] | None = None,
+        on_waiting: Callable[[], None] = lambda: None,
     ) -> None:
         self._emit_rows = emit_rows or self._one_by_one
         self._pseudonyms = pseudonyms
@@ -84,7 +86,7 @@ class Pipeline:
         self._mono_ns, self._wall_s = 0, 0.0
         # Predictions that need no Python go into the models' streams by this; it is empty between two reads.
         self.table = StreamTable(
-            self._chance.getrandbits(64), Model.told, self._counted, self._rows
+            self._chance.getrandbits(64), Model.told, self._counted, on_waiting, self._rows
         )
 
     # -- records in
@@ -92,6 +94,7 @@ class Pipeline:
     def begin(self, mono_ns: int, wall_s: float) -> None:
         """What the table takes from now on happened at this time."""
         self._mono_ns, self._wall_s = mono_ns, wall_s
+        self.table.moment = mono_ns, wall_s
 
     def _counted(self, model: Model, count: int, told: list[tuple[int, News]] | None) -> None:
         """The table put `count` predictions of a model into its streams; told: which of them made what known."""
@@ -108,15 +111,24 @@ class Pipeline:
                     self._tell(model, news, self._mono_ns)
         model.predictions = before + count
 
-    def _rows(self, model: Model, count: int, cells: dict[str, list[Any]]) -> None:
+    def _rows(
+        self, model: Model, cells: dict[str, list[Any]], moments: list[tuple[int, float]]
+    ) -> None:
         """Captured of what the table counted."""
         if times := cells.get("ts"):
-            cells["ts"] = [self._timestamp(ts, self._wall_s) for ts in times]
-        rows = Rows(count, {"model": model.model, "version": model.version}, cells)
+            cells["ts"] = [
+                self._timestamp(ts, wall_s) for ts, (_, wall_s) in zip(times, moments, strict=True)
+            ]
+        cells[MONO_NS] = [mono_ns for mono_ns, _ in moments]
+        rows = Rows(len(moments), {"model": model.model, "version": model.version}, cells)
         capture, slots = model.capture, model.slots
-        self._emit_rows("pred", capture.take_rows(rows), self._mono_ns)
+        self._emit_rows("pred", capture.take_rows(rows))
         capture.skip = slots.skip
         slots.set_gaps(capture.gaps())
+
+    def give_rows(self) -> None:
+        """Captured rows that wait leave, before any other of their kind."""
+        self.table.give()
 
     def shown(self, model: Model, record: Prediction) -> None:
         """Capture a prediction that the table has counted."""
@@ -128,6 +140,7 @@ class Pipeline:
 
     def prediction(self, record: Prediction, mono_ns: int, wall_s: float) -> bool:
         """Count one prediction into its model, and capture it by the model's policy. False: it was dropped."""
+        self.give_rows()
         now_s = mono_ns / 1e9
         model = self._model_of(record, now_s, mono_ns)
         if model is None:
@@ -170,8 +183,10 @@ class Pipeline:
         self.truths.failed(model, record, mono_ns / 1e9)
         self._tell_performance(model, mono_ns)
 
-    def _one_by_one(self, kind: str, rows: Rows, mono_ns: int) -> None:
+    def _one_by_one(self, kind: str, rows: Rows) -> None:
         for row in rows.one_by_one():
+            mono_ns = row.pop(MONO_NS)
+            assert isinstance(mono_ns, int)
             self._emit_row(kind, row, mono_ns)
 
     def label(self, record: Label, mono_ns: int, wall_s: float) -> None:
@@ -186,6 +201,7 @@ class Pipeline:
             "model": record.model, "version": record.version, "id": identifier, "label": record.label,
             "ts": self._timestamp(record.ts, wall_s),
         }  # fmt: skip
+        self.give_rows()
         self._emit_row("pred", row, mono_ns)
 
     def metric(self, record: Metric, mono_ns: int, wall_s: float) -> None:
@@ -279,6 +295,7 @@ class Pipeline:
 
     def _capture(self, settings: ModelSettings) -> Capture:
         def emit(row: Row, mono_ns: int) -> None:
+            self.give_rows()
             self._emit_row("pred", row, mono_ns)
 
         redaction = Redaction(settings.redact, self._pseudonyms)
@@ -331,6 +348,7 @@ class Pipeline:
         )
 
     def _remove(self, model: Model) -> None:
+        self.give_rows()
         model.release()
         self.table.remove(model.slots)
         del self.models[model.model, model.version]
@@ -416,6 +434,7 @@ class Pipeline:
     ) -> None:
         """New settings for all. A model whose profile, reference or drift settings changed starts its detectors
         anew; for all others, what they have seen and what they have raised stays."""
+        self.give_rows()
         self._config, self._profiles = config, profiles
         self._pseudonyms = pseudonyms
         now_s = mono_ns / 1e9

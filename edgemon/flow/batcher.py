@@ -8,10 +8,10 @@ them already sees a duplicate, never a second copy.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from edgemon import wire
-from edgemon.records import Batch, Row, Rows
+from edgemon.records import MONO_NS, Batch, Row, Rows
 
 
 class Anchor(NamedTuple):
@@ -101,18 +101,24 @@ class OpenBatch:
         self._append(row, 1, anchor, mono_ns)
         return True
 
-    def try_add_rows(self, rows: Rows, mono_ns: int) -> int:
-        """As `try_add` of each, until one is not taken: how many were. All happened at mono_ns."""
+    def try_add_rows(self, rows: Rows) -> int:
+        """As `try_add` of each, with its MONO_NS, until one is not taken: how many were."""
         anchor = self.anchor if self._named else self._anchor()
         assert anchor is not None
-        same = rows.same | {"t": (mono_ns - anchor.mono_ns) // 1000}
-        rows = rows._replace(same=same)
+        cells = dict(rows.cells)
+        moments: list[Any] = cells.pop(MONO_NS)
+        same, since_ns = rows.same, anchor.mono_ns
+        if moments[0] == moments[-1]:  # they never go back
+            same = same | {"t": (moments[0] - since_ns) // 1000}
+        else:
+            cells["t"] = [(mono_ns - since_ns) // 1000 for mono_ns in moments]
+        rows = Rows(rows.n, same, cells)
         limits = self.limits
         most = min(rows.n, limits.max_rows - self._count)
         while most > 0:
             part = rows if most == rows.n else rows.part(0, most)
             if self._bound.try_add_rows(part, limits.max_bytes, limits.max_columns):
-                self._append(part, most, anchor, mono_ns)
+                self._append(part, most, anchor, moments[0])
                 return most
             most //= 2
         return 0

@@ -106,7 +106,7 @@ class Side:
         self.complaints.append(self.connection.complaint)
 
     def state(self) -> dict[str, object]:
-        """All that a model is made of, and the order in which kinds of rows and events left."""
+        """All that a model is made of, and rows and events, each kind in the order in which they left."""
         kinds: dict[str, list[object]] = {}
         for one in self.out:
             assert isinstance(one, tuple)
@@ -114,7 +114,7 @@ class Side:
         counts = self.counters.snapshot()
         counts.pop(SLOW, None)
         return {
-            "out": kinds,
+            "out": dict(sorted(kinds.items())),
             "counters": counts,
             "events": self.connection.events,
             "complaints": self.complaints,
@@ -151,6 +151,7 @@ def play(steps: list[Step], capture: str = '"none"', more: str = "") -> tuple[Si
         for number, step in enumerate(steps):
             step(side, (100 + number) * SECOND)
         side.pipeline.close_all_windows((200 + len(steps)) * SECOND)
+        side.pipeline.give_rows()
     assert_same(sides[0].state(), sides[1].state())
     assert len(sides[0].pipeline.table) == len(sides[0].pipeline.models)
     assert sides[1].pipeline.table.predictions == 0

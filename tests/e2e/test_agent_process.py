@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from edgemon import wire
+from edgemon.agent.capture import CAPTURED
 from edgemon.records import Batch, Row
 from tests.e2e.harness import EDGEMON, Application, Device
 from tests.servers import wait_for
@@ -79,6 +80,59 @@ def test_rows_acknowledged_in_an_open_batch_survive_kill_9(device: Device) -> No
     assert ids(device) == list(range(310))
     numbers = sorted(batch.seq for batch in shipped(device) if batch.kind == "pred")
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+def captured(device: Device) -> int:
+    """Rows of a sample that the agent counted as taken."""
+    return int(agent_status(device)["counters"].get(CAPTURED + '{reason="sample"}', 0))
+
+
+def numbers_only(first: int, count: int) -> bytes:
+    """Predictions that pass Python by, as JSON lines."""
+    return b"".join(
+        json.dumps({"model": "plain", "id": str(number), "output": number / 7}).encode() + b"\n"
+        for number in range(first, first + count)
+    )
+
+
+def test_a_few_sampled_rows_wait_for_more_but_not_past_an_acknowledgement(short_tmp: Path) -> None:
+    """Nor past the end, nor for longer than the journal's interval."""
+    config = CONFIG.replace('"all"', "{ sample = 0.05 }")
+    device = Device(short_tmp, config + '[spool]\nsync_interval = "200ms"\n')
+    device.start()
+    try:
+        with socket.socket(socket.AF_UNIX) as application:
+            application.settimeout(60)
+            application.connect(str(device.run_dir / "ingest.sock"))
+            application.sendall(numbers_only(0, 600) + b'{"ack":1,"level":"disk"}\n')
+            assert json.loads(application.recv(4096)) == {"ack": 1, "level": "disk"}
+            asked = captured(device)
+            device.kill_agent()
+        wait_for(lambda: len(ids(device)) >= asked, what="acknowledged rows are replayed")
+        assert asked > 0
+        assert len(ids(device)) == asked
+        with socket.socket(socket.AF_UNIX) as application:
+            application.connect(str(device.run_dir / "ingest.sock"))
+            application.sendall(numbers_only(600, 600))
+
+            def journaled() -> bool:
+                # Not by its status: who asks for that asks for the rows too.
+                journals = (device.folder / "state/spool").rglob("pred-*")
+                return any(path.stat().st_size > 200 for path in journals)
+
+            wait_for(journaled, what="rows for which nobody asked are in the journal")
+            kept = asked + captured(device)
+            device.kill_agent()
+            wait_for(lambda: len(ids(device)) >= kept, what="they are replayed")
+            assert kept > asked
+        with socket.socket(socket.AF_UNIX) as application:
+            application.connect(str(device.run_dir / "ingest.sock"))
+            application.sendall(numbers_only(1_200, 600))
+    finally:
+        assert device.stop() == 0
+    found = ids(device)
+    assert len(found) == len(set(found)) > kept
+    assert max(found) >= 1_200
 
 
 def test_who_closes_one_half_still_gets_the_answer(device: Device) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from edgemon import wire
 from edgemon.agent.journal import pack, replay
 from edgemon.flow.batcher import Anchor, BatchLimits, Identity, OpenBatch
-from edgemon.records import Row, Rows, Value
+from edgemon.records import MONO_NS, Row, Rows, Value
 from edgemon.spool.opening import PendingJournal
 
 ANCHOR = Anchor(b"b" * 16, 1_700_000_000_000_000_000, 5_000_000_000, 1.5)
@@ -149,11 +149,13 @@ def test_rows_that_come_together_are_as_rows_one_by_one(
         columns: dict[str, list[Value]] = {
             name: [one.get(name) for one in group] for name in ("a", "b", "id")
         }
+        moments = [number * 10_000 + number % 2 * 1_500 * at for at in range(len(group))]
+        columns[MONO_NS] = list(moments)
         rows = Rows(len(group), {"model": "m", "w": 1.0}, columns)
-        count = together.try_add_rows(rows, number * 1_000)
-        for one in group[:count]:
+        count = together.try_add_rows(rows) if group else 0
+        for one, mono_ns in zip(group[:count], moments, strict=False):
             full: Row = {"model": "m", "w": 1.0, **one}
-            assert alone.try_add(dict(full), number * 1_000)
+            assert alone.try_add(dict(full), mono_ns)
             taken.append(full)
     parts = together.take_unjournaled()
     assert len(together) == len(alone) == len(taken)
