@@ -10,8 +10,7 @@ from edgemon.agent.loop import Loop, Timer
 from edgemon.config import Config, PluginSettings
 from edgemon.metrics import Counters
 from edgemon.plugins.collector import PluginCollector
-from edgemon.plugins.process import NEVER, STOP_S, turn
-from edgemon.version import VERSION
+from edgemon.plugins.process import NEVER, STOP_S, about, turn
 
 
 class Plugins:
@@ -40,10 +39,9 @@ class Plugins:
                 self._leaving.append(self._running.pop(name))
                 driven.stop()
         self._leaving = [driven for driven in self._leaving if not driven.is_down]
-        about = {"device": config.agent.device, "fleet": config.agent.fleet, "edgemon": VERSION}
         for name, settings in wanted.items():
             if name not in self._running:
-                self._running[name] = _Driven(self._loop, settings, self._counters, about)
+                self._running[name] = _Driven(self._loop, settings, self._counters, about(config))
 
     def latest(self) -> dict[str, float]:
         """The last answer of each, by series."""
@@ -83,12 +81,12 @@ class _Driven:
     """One collector, and what of it the loop watches."""
 
     def __init__(
-        self, loop: Loop, settings: PluginSettings, counters: Counters, about: dict[str, str]
+        self, loop: Loop, settings: PluginSettings, counters: Counters, told: dict[str, str]
     ) -> None:
         self._loop = loop
         self._watched: dict[int, int] = {}
         self._timer: Timer | None = None
-        self.collector = PluginCollector(settings, counters, about)
+        self.collector = PluginCollector(settings, counters, told)
         self._do(self.collector.start)
 
     @property

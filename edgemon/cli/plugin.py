@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edgemon.cli import add_config_argument
 
 if TYPE_CHECKING:
     from edgemon.config import Config, PluginSettings
-    from edgemon.plugins.process import End
     from edgemon.plugins.protocol import Message
+    from edgemon.plugins.trial import Trial
 
 EPILOG = """
 edgemon plugin ls
@@ -22,7 +20,6 @@ edgemon plugin test soil
 edgemon plugin test archive --send
 """
 _MOST_TIMES = 1000
-_LONGEST_TURN_S = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     if settings is None:
         names = ", ".join(config.plugins) or "none"
         raise UsageError(f'the configuration has no plugin "{arguments.name}"; it has: {names}')
-    return _Trial(config, settings).run(arguments)
+    return _try(config, settings, arguments)
 
 
 def _list(config: Config) -> str:
@@ -92,125 +89,83 @@ def _list(config: Config) -> str:
     return table(rows, ["plugin", "kind", "asked every", "what runs"])
 
 
-class _Trial:
-    """One plugin, run as it will be, with its limits; what it says is printed."""
+def _try(config: Config, settings: PluginSettings, arguments: argparse.Namespace) -> int:
+    from edgemon.plugins.trial import Trial
 
-    def __init__(self, config: Config, settings: PluginSettings) -> None:
-        from edgemon.metrics import Counters
-        from edgemon.plugins.process import PluginProcess
-        from edgemon.version import VERSION
+    trial, name = Trial(config, settings), settings.name
+    begun = time.monotonic()
+    try:
+        good = trial.start()
+        if good:
+            _say(name, f"hello after {time.monotonic() - begun:.3f} s, process {trial.process.pid}")
+        if good and settings.kind == "collector":
+            good = _collect(trial, name, min(arguments.times, _MOST_TIMES), arguments.pause)
+        elif good and arguments.send:
+            good = _send(trial, name, config)
+        elif good:
+            _say(name, "takes batches; --send gives it one")
+        trial.stop()
+    finally:
+        trial.process.kill()
+    _say(name, trial.failure or "stopped")
+    if bad_lines := trial.process.bad_lines:
+        _say(name, f"lines that were not of the protocol: {bad_lines}")
+    return 0 if good and not trial.failure and not bad_lines else 1
 
-        agent = config.agent
-        self._config, self._settings = config, settings
-        self._about = {"device": agent.device, "fleet": agent.fleet}
-        self._answer: Message | None = None
-        self._ended: End | None = None
-        self._process = PluginProcess(
-            settings, Counters(), self, self._about | {"edgemon": VERSION}
-        )
 
-    def run(self, arguments: argparse.Namespace) -> int:
-        process = self._process
-        begun = time.monotonic()
-        process.start(begun)
-        self._drive(lambda: process.state != "starting")
-        if process.state == "idle":
-            took = time.monotonic() - begun
-            self._print(f"hello after {took:.3f} s, process {process.pid}")
-        good = process.state == "idle"
-        try:
-            if good and self._settings.kind == "collector":
-                good = self._collect(min(arguments.times, _MOST_TIMES), arguments.pause)
-            elif good and arguments.send:
-                good = self._send()
-            elif good:
-                self._print("takes batches; --send gives it one")
-            if process.state == "idle":
-                process.stop(time.monotonic())
-                self._drive(lambda: process.state == "down")
-                self._print("stopped")
-        finally:
-            process.kill()
-        if self._ended is not None and self._ended.text:
-            self._print(self._ended.text)
-        if process.bad_lines:
-            self._print(f"{process.bad_lines} lines were not of the protocol")
-        return 0 if good and not process.bad_lines else 1
+def _collect(trial: Trial, name: str, times: int, pause_s: float) -> bool:
+    from edgemon.plugins import protocol
 
-    def _collect(self, times: int, pause_s: float) -> bool:
-        from edgemon.plugins import protocol
+    for number in range(times):
+        if number:
+            trial.rest(pause_s)
+        answer = _ask(trial, name, protocol.COLLECT)
+        if answer is None:
+            return False
+        if answer.kind != "values":
+            _say(name, f"no values: {answer.text or answer.kind}")
+            return False
+        good, bad = protocol.readings(answer.values)
+        for series, value in good.items():
+            _say(name, f"{name}_{series} = {value:g}")
+        if bad:
+            _say(name, f"{len(bad)} values are not taken: bad {', '.join(sorted(set(bad)))}")
+            return False
+    return True
 
-        for number in range(times):
-            if number:
-                self._drive(lambda: self._process.state == "down", time.monotonic() + pause_s)
-            answer = self._ask(protocol.COLLECT)
-            if answer is None:
-                return False
-            if answer.kind != "values":
-                self._print(f"no values: {answer.text or answer.kind}")
-                return False
-            good, bad = protocol.readings(answer.values)
-            for name, value in good.items():
-                self._print(f"{self._settings.name}_{name} = {value:g}")
-            if bad:
-                self._print(f"{len(bad)} values not taken: bad {', '.join(sorted(set(bad)))}")
-                return False
-        return True
 
-    def _send(self) -> bool:
-        from edgemon import wire
-        from edgemon.plugins import protocol
-        from edgemon.records import Batch
+def _send(trial: Trial, name: str, config: Config) -> bool:
+    """One batch of one event, of a stream that no device has."""
+    from edgemon import wire
+    from edgemon.plugins import protocol
+    from edgemon.records import Batch, Row
 
-        wall_ns = time.time_ns()
-        batch = Batch(
-            kind="event", seq=1, device=self._config.agent.device, fleet=self._config.agent.fleet,
-            stream=bytes(16), boot=bytes(16), wall_ns=wall_ns, mono_ns=time.monotonic_ns(),
-            clock_error_ms=None, dropped=0, resource={}, rows=1,
-            columns=wire.columns_from_rows(
-                [{"t": 0, "type": "plugin.test", "severity": "info", "message": "edgemon plugin test"}]
-            ),
-        )  # fmt: skip
-        frame = wire.encode(batch)
-        about: dict[str, object] = {
-            "kind": "event", "seq": 1, "stream": batch.stream.hex(), "rows": 1,
-            "wall_ms": wall_ns // 10**6,
-        }  # fmt: skip
-        answer = self._ask(protocol.send(frame, self._about | about))
-        if answer is not None:
-            self._print(f"a batch of {len(frame)} bytes: {answer.kind} {answer.text}".rstrip())
-        return answer is not None and answer.kind == "ack"
+    wall_ns, agent = time.time_ns(), config.agent
+    row: Row = {"t": 0, "type": "plugin.test", "severity": "info", "message": "edgemon plugin test"}
+    batch = Batch(
+        kind="event", seq=1, device=agent.device, fleet=agent.fleet, stream=bytes(16), boot=bytes(16),
+        wall_ns=wall_ns, mono_ns=time.monotonic_ns(), clock_error_ms=None, dropped=0, resource={}, rows=1,
+        columns=wire.columns_from_rows([row]),
+    )  # fmt: skip
+    frame = wire.encode(batch)
+    told: dict[str, object] = {
+        "device": agent.device, "fleet": agent.fleet, "kind": "event", "seq": 1, "stream": batch.stream.hex(),
+        "rows": 1, "wall_ms": wall_ns // 10**6,
+    }  # fmt: skip
+    answer = _ask(trial, name, protocol.send(frame, told))
+    if answer is not None:
+        _say(name, f"a batch of {len(frame)} bytes: {answer.kind} {answer.text}".rstrip())
+    return answer is not None and answer.kind == "ack"
 
-    def _ask(self, line: bytes) -> Message | None:
-        """Its answer; None: it ended instead."""
-        process, self._answer = self._process, None
-        if process.state != "idle":
-            return None
-        begun = time.monotonic()
-        process.ask(line, begun)
-        self._drive(lambda: process.state in ("idle", "down"))
-        if process.state == "idle":
-            self._print(f"answered in {1000 * (time.monotonic() - begun):.0f} ms")
-        return self._answer
 
-    def _drive(self, until: Callable[[], bool], until_s: float = math.inf) -> None:
-        """Turn until that holds, or until that second."""
-        from edgemon.plugins.process import turn
+def _ask(trial: Trial, name: str, line: bytes) -> Message | None:
+    begun = time.monotonic()
+    answer = trial.ask(line)
+    if answer is not None:
+        _say(name, f"answered in {1000 * (time.monotonic() - begun):.0f} ms")
+    return answer
 
-        while not until() and time.monotonic() < until_s:
-            turn([self._process], min(until_s, time.monotonic() + _LONGEST_TURN_S))
 
-    def _print(self, text: str) -> None:
-        sys.stdout.write(f"{self._settings.name}: {text}\n")
-        sys.stdout.flush()
-
-    # -- what its process reports
-
-    def on_hello(self) -> None:
-        pass  # its state says so
-
-    def on_answer(self, message: Message) -> None:
-        self._answer = message
-
-    def on_end(self, end: End) -> None:
-        self._ended = end
+def _say(name: str, text: str) -> None:
+    sys.stdout.write(f"{name}: {text}\n")
+    sys.stdout.flush()

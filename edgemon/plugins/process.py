@@ -24,13 +24,14 @@ from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from edgemon import log
-from edgemon.config import PluginSettings
+from edgemon.config import Config, PluginSettings
 from edgemon.config.plugins import distrust
 from edgemon.flow.limit import TellLimit
 from edgemon.metrics import Counters
 from edgemon.plugins import protocol
 from edgemon.plugins.protocol import BadLineError, Lines, Message, one_line
 from edgemon.program import own_program
+from edgemon.version import VERSION
 
 NEVER = float("inf")
 STOP_S = 2.0
@@ -422,6 +423,11 @@ class PluginProcess:
             return
         tell = {"debug": log.debug, "info": log.info, "warning": log.warning, "error": log.error}
         tell[level](f"plugin {self.settings.name}: {text}")
+
+
+def about(config: Config) -> dict[str, str]:
+    """What each plugin is told of the device."""
+    return {"device": config.agent.device, "fleet": config.agent.fleet, "edgemon": VERSION}
 
 
 def turn(processes: Sequence[PluginProcess], until_s: float) -> None:

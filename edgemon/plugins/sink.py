@@ -11,10 +11,9 @@ import selectors
 
 from edgemon.config.plugins import sink_of
 from edgemon.plugins import protocol
-from edgemon.plugins.process import STOPPED, End, PluginProcess
+from edgemon.plugins.process import STOPPED, End, PluginProcess, about
 from edgemon.plugins.protocol import Message
 from edgemon.ship.sink import Key, Parcel, Sink, SinkContext
-from edgemon.version import VERSION
 
 
 def make(context: SinkContext) -> Sink:
@@ -30,9 +29,7 @@ class PluginSink:
         agent = context.config.agent
         self._about = {"device": agent.device, "fleet": agent.fleet}
         self._events = context.events
-        self._process = PluginProcess(
-            settings, context.counters, self, self._about | {"edgemon": VERSION}
-        )
+        self._process = PluginProcess(settings, context.counters, self, about(context.config))
         self._up = False
         self._key: Key | None = None  # of the batch that it has
         self._stopping = False
@@ -54,7 +51,7 @@ class PluginSink:
 
     def submit(self, parcel: Parcel, now: float) -> None:
         assert self._key is None
-        about: dict[str, object] = {
+        batch: dict[str, object] = {
             "kind": parcel.kind,
             "seq": parcel.seq,
             "stream": parcel.stream,
@@ -62,7 +59,7 @@ class PluginSink:
             "wall_ms": parcel.wall_ms,
         }
         self._key, self._now = parcel.key, now
-        self._process.ask(protocol.send(parcel.frame, self._about | about), now)
+        self._process.ask(protocol.send(parcel.frame, self._about | batch), now)
 
     def watch(self) -> dict[int, int]:
         return {

@@ -140,10 +140,29 @@ def sink(place: Place) -> str:
             f"cannot write {config.ship.folder}",
         )
         return f"folder {config.ship.folder}"
+    if kind == "plugin":
+        return _plugin(config)
     host, port, tls = _address(config)
     took_s = _connect(host, port)
     how = "TCP connects; TLS and credentials are not tried" if tls else "TCP connects"
     return f"{kind} at {host}:{port}: {how}, in {_ms(took_s)}"
+
+
+def _plugin(config: Config) -> str:
+    from edgemon.config.plugins import sink_of
+    from edgemon.plugins.trial import Trial
+
+    settings = sink_of(config)
+    assert settings is not None  # or the configuration had been refused
+    soon = settings._replace(start_timeout_s=min(SINK_S, settings.start_timeout_s))
+    trial = Trial(config, soon)
+    begun = time.monotonic()
+    good = trial.start()
+    took_s = time.monotonic() - begun
+    trial.stop()
+    if not good:
+        raise WarnError(f"plugin {settings.name} {trial.failure}; batches wait on the disk")
+    return f"plugin {settings.name} says hello, in {_ms(took_s)}; no batch is tried"
 
 
 def _address(config: Config) -> tuple[str, int, bool]:

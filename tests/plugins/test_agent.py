@@ -162,8 +162,8 @@ def test_a_reload_starts_stops_and_leaves_alone(devices: list[Device], short_tmp
     wait_for(lambda: running() == {"stays", "changes", "comes"}, what="the new plugins")
     assert plugin(device, "stays")["pid"] == pids["stays"]
     assert plugin(device, "changes")["pid"] != pids["changes"]
-    for name in ("goes", "changes"):
-        wait_for(lambda pid=pids[name]: not Path(f"/proc/{pid}").exists(), what="it is gone")
+    old = [Path(f"/proc/{pids[name]}") for name in ("goes", "changes")]
+    wait_for(lambda: not any(path.exists() for path in old), what="the old ones are gone")
 
 
 def test_a_sink_that_is_a_plugin_takes_what_the_agent_made(

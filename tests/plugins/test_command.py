@@ -64,7 +64,7 @@ def test_one_that_prints_what_is_no_answer_is_told_of(folder: Path) -> None:
     done = edgemon(folder, "plugin", "test", "chatty", "--times", "1")
     assert done.returncode == 1
     assert "a line is not JSON: hello world" in done.stderr
-    assert done.stdout.endswith("chatty: 1 lines were not of the protocol\n")
+    assert done.stdout.endswith("chatty: lines that were not of the protocol: 1\n")
 
 
 def test_a_sink_gets_a_batch_only_when_told_to(folder: Path) -> None:

@@ -160,6 +160,23 @@ def test_a_sink_that_listens_is_found(short_tmp: Path, sink: str) -> None:
     assert f"127.0.0.1:{port}" in found["sink"]["found"]
 
 
+@pytest.mark.parametrize(
+    ("says", "result", "told"),
+    [("echo '{\"hello\":1}'", "ok", "says hello"), ("exit 3", "warning", "ended with exit code 3")],
+)
+def test_a_sink_that_is_a_plugin_is_started(
+    short_tmp: Path, says: str, result: str, told: str
+) -> None:
+    program = short_tmp / "sink"
+    program.write_text(f"#!/bin/sh\n{says}\nread -r line && read -r line\n")
+    program.chmod(0o755)
+    plugin = f'[plugins.mine]\nkind = "sink"\ncommand = ["{program}"]\n'
+    code, answer = command(short_tmp, f'[ship]\nsink = "plugin"\n{plugin}')
+    found = {one["check"]: one for one in answer["findings"]}
+    assert code == 0 and found["sink"]["result"] == result
+    assert told in found["sink"]["found"]
+
+
 def test_it_does_not_wait_for_a_sink_that_says_nothing(short_tmp: Path) -> None:
     """A listener whose queue is full: a connection to it hangs."""
     fillers = []
