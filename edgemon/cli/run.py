@@ -39,8 +39,9 @@ def run(arguments: argparse.Namespace | SimpleNamespace) -> int:
 
     def commands() -> dict[str, list[str]]:
         children = {"agent": ["agent", "--config", path]}
-        ship = load(path).ship
-        if ship.sink != "none":
+        now = load(path)
+        ship = now.ship
+        if ship.sink != "none" or now.has_notices:
             once = ["--once"] if ship.mode == "burst" else []
             children["ship"] = ["ship", "--config", path, *once]
         return children

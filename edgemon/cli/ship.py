@@ -29,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     # What the S3 sink starts: jobs on standard input, see edgemon/ship/uploader.py.
     parser.add_argument("--uploads", action="store_true", help=argparse.SUPPRESS)
+    # What sends webhooks and e-mails, see edgemon/ship/notice_child.py.
+    parser.add_argument("--notices", action="store_true", help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace | SimpleNamespace) -> int:
@@ -36,6 +38,11 @@ def run(arguments: argparse.Namespace | SimpleNamespace) -> int:
         from edgemon.ship.s3_child import serve
 
         serve()
+        return 0
+    if getattr(arguments, "notices", False):
+        from edgemon.ship.notice_child import serve as serve_notices
+
+        serve_notices()
         return 0
     from edgemon.config.apart import load
 

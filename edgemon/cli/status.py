@@ -234,7 +234,7 @@ def ship_line(ship: dict[str, Any] | None) -> str:
     if ship is None:
         return "not running"
     if ship["sink"] == "none":
-        return 'none: what is written stays in the spool (ship.sink = "none")'
+        return 'none: what is written stays in the spool (ship.sink = "none")' + _notices(ship)
     shipped = sum(kind["batches"] for kind in ship["shipped"].values())
     state = "connected" if ship["connected"] else "NOT connected"
     line = f"{ship['sink']}: {state}, {counted(shipped, 'batch', 'batches')} shipped"
@@ -244,11 +244,24 @@ def ship_line(ship: dict[str, Any] | None) -> str:
         line += f"; last error: {ship['last_error']}"
     if not ship["connected"] and ship["next_attempt_s"] is not None:
         line += f"; next attempt in {human_duration(ship['next_attempt_s'])}"
+    line += _notices(ship)
     limits = ship.get("limits") or {}
     if limits.get("monthly_limit_bytes"):
         used, limit = limits["month_bytes"], limits["monthly_limit_bytes"]
         line += f"; {human_bytes(used)} of {human_bytes(limit)} used in {limits['month']}"
     return line
+
+
+def _notices(ship: dict[str, Any]) -> str:
+    """What became of webhooks and e-mails; "" where there are none."""
+    notices = ship.get("notices")
+    if not notices:
+        return ""
+    text = f"; {counted(notices['sent'], 'notification')} sent"
+    if notices["waiting"]:
+        text += f", {human_count(notices['waiting'])} waiting"
+        text += f": {notices['last_error']}" if notices["last_error"] else ""
+    return text
 
 
 def _models(models: list[dict[str, Any]]) -> str:

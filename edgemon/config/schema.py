@@ -510,7 +510,7 @@ SECTIONS: tuple[Section, ...] = (
             Key("timeout", Duration("100ms", "5m"), "10s",
                 "How long it may take; a command is killed then."),
             Key("max_per_hour", Integer(1, 1000), 60,
-                "Webhooks or e-mails of this name in an hour; more are dropped, and counted."),
+                "Webhooks or e-mails of this name in an hour; more wait."),
             Key("hmac_key_file", Path("file"), "",
                 "File whose first line is a key: a webhook then has the header X-Edgemon-Signature with the "
                 "HMAC-SHA256 of its body."),

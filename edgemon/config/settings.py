@@ -312,6 +312,11 @@ class Config(NamedTuple):
     log: LogSettings
     plugins: dict[str, PluginSettings]
 
+    @property
+    def has_notices(self) -> bool:
+        """Whether a rule can have the shipper send a webhook or an e-mail."""
+        return any(action.kind in ("webhook", "email") for action in self.actions.values())
+
     def model(self, name: str) -> ModelSettings:
         """The settings of the model of that name."""
         return self.models.get(name) or self.models["*"]

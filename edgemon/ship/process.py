@@ -6,8 +6,8 @@
 
 A status is {"sink", "connected", "last_error", "last_error_ago_s", "failures", "next_attempt_s",
 "inflight", "retrying", "confirm", "mode", "limits", "shipped": {kind: {"batches", "bytes"}},
-"acked": {kind: seq}, "counters", "plugins", "pid", "version", "uptime_s", "config_hash", "reload_error"}: seconds,
-and null for what is not.
+"acked": {kind: seq}, "counters", "notices": {"waiting", "sent", "last_error"}, "plugins", "pid", "version",
+"uptime_s", "config_hash", "reload_error"}: seconds, and null for what is not.
 
 What the agent does not know yet, batches that were quarantined, is told to it every TELL_S.
 """
@@ -21,6 +21,7 @@ import selectors
 import signal
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from edgemon import log, service
 from edgemon.config import Config, apart
@@ -45,6 +46,9 @@ from edgemon.ship.source import SpoolSource
 from edgemon.spool.fs import FileSystem, OsFileSystem, join
 from edgemon.version import VERSION
 
+if TYPE_CHECKING:
+    from edgemon.ship.notify import Notifier
+
 TELL_S = 30.0
 _TELL_TIMEOUT_S = 1.0  # the one thing that holds the loop, and only while an agent hangs
 _MAX_WAIT_S = 3600.0
@@ -57,7 +61,7 @@ class ShipProcess:
     """
 
     def __init__(self, config: Config, *, once: bool = False) -> None:
-        if once and config.ship.sink == "none":
+        if once and config.ship.sink == "none" and not config.has_notices:
             raise UsageError('there is nothing to ship to: ship.sink = "none"')
         self._config = config
         self._once = once
@@ -86,6 +90,8 @@ class ShipProcess:
             self._source, config.ship, self._counters, time.monotonic, limits=self._limits
         )
         self._sink = self._make_sink(config)
+        self._notifier: Notifier | None = None
+        self._apply_notices(config)
         self._next: tuple[Config, Sink] | None = None  # takes over once the old sink is down
         self._last_call_s: float | None = None  # monotonic; set by the first SIGTERM
         self._ending = False
@@ -94,7 +100,7 @@ class ShipProcess:
 
     def run(self) -> None:
         """Ship. With `once`: UnreachableError when not all could be shipped."""
-        if self._once and self._shipper.outbox.nothing_to_send():
+        if self._once and self._shipper.outbox.nothing_to_send() and self._notified:
             return
         make_run_dir(self._config.agent.run_dir)
         control = ControlServer(
@@ -116,6 +122,8 @@ class ShipProcess:
         finally:
             service.tell(service.STOPPING)
             self._sink.close()
+            if self._notifier is not None:
+                self._notifier.close()
             self._shipper.outbox.store()
             self._limits.close()
             self._refused.hand_over()
@@ -130,11 +138,16 @@ class ShipProcess:
                 "no receiver confirmed all that was shipped within ship.confirm_timeout; "
                 "is `edgemon receive --confirm` running?"
             )
+        if self._once and self._notifier is not None and self._notifier.failing:
+            raise UnreachableError(f"not all was sent: {self._notifier.failing}")
 
     # -- the loop
 
     def _turn(self, own: dict[int, Callable[[], None]]) -> None:
         self._shipper.step()
+        notifier = self._notifier
+        if notifier is not None:
+            notifier.step()
         self._tell_agent()
         self._tell_the_manager()
         self._steer()
@@ -144,6 +157,8 @@ class ShipProcess:
         poll = select.poll()
         for fd in own:
             poll.register(fd, select.POLLIN)
+        if notifier is not None and notifier.fileno() >= 0:
+            poll.register(notifier.fileno(), select.POLLIN)
         for fd, events in self._sink.watch().items():
             reading = select.POLLIN if events & selectors.EVENT_READ else 0
             poll.register(fd, reading | (select.POLLOUT if events & selectors.EVENT_WRITE else 0))
@@ -152,11 +167,14 @@ class ShipProcess:
             self._last_call_s or math.inf,
             self._next_tell if self._refused.waiting else math.inf,
             self._next_alive,
+            notifier.deadline() if notifier is not None else math.inf,
         )
         wait_s = min(_MAX_WAIT_S, max(0.0, until - time.monotonic()))
         for fd, _ in poll.poll(math.ceil(wait_s * 1000)):
             if fd in own:
                 own[fd]()
+            elif notifier is not None and fd == notifier.fileno():
+                notifier.on_readable()
             else:
                 self._sink.handle(fd, time.monotonic())
 
@@ -176,19 +194,39 @@ class ShipProcess:
     def _steer(self) -> None:
         """Begin and end what concerns the process as a whole."""
         shipper = self._shipper
-        if self._once and (shipper.idle or shipper.failures or shipper.outbox.unconfirmed_resends):
-            self._end()
-        if self._once and shipper.blocked_by_month:
+        if self._once and self._notified and self._has_shipped:
             self._end()
         if self._last_call_s is not None and not self._ending:
             over = time.monotonic() >= self._last_call_s
-            if over or shipper.settled or not shipper.up:
+            if over or (self._notified and (shipper.settled or not shipper.up)):
                 self._end()
         if shipper.stopped and self._next is not None and not self._ending:
             self._config, self._sink = self._next
             self._next = None
             shipper.use(self._sink, self._config.ship)
             log.info("the new configuration is in force", config=self._config.hash)
+
+    @property
+    def _has_shipped(self) -> bool:
+        """Whether all has left, or nothing more can now."""
+        shipper = self._shipper
+        if shipper.idle or shipper.failures or shipper.outbox.unconfirmed_resends:
+            return True
+        return shipper.blocked_by_month or self._config.ship.sink == "none"
+
+    @property
+    def _notified(self) -> bool:
+        """The same, of notifications."""
+        return self._notifier is None or self._notifier.settled
+
+    def _apply_notices(self, config: Config) -> None:
+        """Who sends webhooks and e-mails, where the configuration has such."""
+        if self._notifier is not None:
+            self._notifier.use(config)
+        elif config.has_notices:
+            from edgemon.ship.notify import Notifier  # memory that only who has one pays
+
+            self._notifier = Notifier(config, self._fs, self._counters, time.monotonic)
 
     def _last_call(self) -> None:
         """Ship what the agent wrote last, then end. After drain_timeout it stays in the spool."""
@@ -218,6 +256,7 @@ class ShipProcess:
                 log.error("the new configuration is refused", fault=fault)
             return
         self._reload_error = ""
+        self._apply_notices(config)
         log.configure("edgemon-ship", config.log.level, config.log.format)
         if _to_where(config) == _to_where(self._config):
             self._config = config
@@ -230,12 +269,15 @@ class ShipProcess:
 
     def _nudge(self, _: Message) -> Message:
         self._shipper.wake()
+        if self._notifier is not None:
+            self._notifier.wake()
         return {}
 
     def _status(self, _: Message) -> Message:
         plugin = getattr(self._sink, "status", None)  # only a sink that is a plugin has one
         return {
             **self._shipper.status(),
+            "notices": self._notifier.status() if self._notifier is not None else None,
             "plugins": [plugin()] if plugin is not None else [],
             "pid": os.getpid(),
             "version": VERSION,

@@ -1,12 +1,12 @@
-"""A child process that does one job at a time: it has boto3, so that the shipper does not.
+"""A child process that does one job at a time: it has what is heavy, so that the shipper does not.
 
-boto3 with a client takes 40 to 50 MB. The child is started for a job, kept for as long as jobs
-follow, and killed when there are none; nothing stays behind. A job is one JSON line on its standard
-input, the answer one on its standard output:
+boto3 with a client takes 40 to 50 MB; TLS, HTTP and SMTP take their share too. The child is started for a
+job, kept for as long as jobs follow, and killed when there are none; nothing stays behind. A job is one
+JSON line on its standard input, the answer one on its standard output:
 
     {"op": "put", …}  ->  {"result": "ok" | "temporary" | "permanent", "message": "one line"}
 
-The child is this program itself (`edgemon ship --uploads`), so it works from a single binary too.
+The child is this program itself (`edgemon ship --uploads`, `--notices`), so it works from a single binary too.
 """
 
 from __future__ import annotations
@@ -31,9 +31,14 @@ class Answer(NamedTuple):
 
 
 class Uploader:
-    """At most one child and one job. Does not block, save for a child that is ending anyway."""
+    """At most one child and one job. Does not block, save for a child that is ending anyway.
 
-    def __init__(self) -> None:
+    option: of `edgemon ship`, says which child.  name: of it, in messages.
+    """
+
+    def __init__(self, option: str = "--uploads", name: str = "upload process") -> None:
+        self._option = option
+        self._name = name
         self._pid = 0
         self._jobs = -1  # write end of its standard input
         self._answers = -1  # read end of its standard output
@@ -79,13 +84,13 @@ class Uploader:
         was_busy, self.busy = self.busy, False
         if not data or not was_busy:
             ended = self._reap()
-            return Answer("temporary", f"the upload process {ended}") if was_busy else None
+            return Answer("temporary", f"the {self._name} {ended}") if was_busy else None
         try:
             answer = json.loads(line)
             return Answer(str(answer["result"]), " ".join(str(answer["message"]).split()))
         except (ValueError, KeyError, TypeError):
             self.kill()
-            return Answer("temporary", "the upload process answered what nobody can read")
+            return Answer("temporary", f"the {self._name} answered what nobody can read")
 
     def kill(self) -> None:
         """End the child at once, whatever it does."""
@@ -97,7 +102,7 @@ class Uploader:
     def _spawn(self) -> None:
         job_read, self._jobs = os.pipe2(os.O_CLOEXEC)
         self._answers, answer_write = os.pipe2(os.O_CLOEXEC)
-        command = [*own_program(), "ship", "--uploads"]
+        command = [*own_program(), "ship", self._option]
         try:
             self._pid = os.posix_spawn(
                 command[0],

@@ -16,6 +16,7 @@ import pytest
 from edgemon import wire
 from edgemon.records import Row
 from tests.e2e.harness import EDGEMON, Device
+from tests.notice_servers import Hook, MailServer
 from tests.servers import wait_for
 
 CONFIG = """
@@ -125,6 +126,43 @@ def test_a_slow_model_is_told_done_about_and_told_to_be_over(device: Device) -> 
     assert "rule fired: slow: latency.p99 is" in device.log()
     wait_for(lambda: "last" in rule(device, "slow"), what="how the command ended")
     assert rule(device, "slow")["last"]["note"]["words"] == "ended with exit code 0"
+
+
+def test_a_webhook_and_an_e_mail_leave_by_the_shipper_though_batches_stay(device: Device) -> None:
+    hook, mail = Hook(), MailServer()
+    hook.answers = [503]
+    try:
+        file = device.folder / "edgemon.toml"
+        text = file.read_text().replace('sink = "file"', 'sink = "none"\ninitial_interval = "50ms"')
+        text = text.replace('do = ["event", "exec:broken"]', 'do = ["webhook:duty", "email:boss"]')
+        file.write_text(
+            f'{text}[actions.duty]\nurl = "http://127.0.0.1:{hook.port}/"\n[actions.boss]\nto = ["boss@example.org"]\n'
+            f'sender = "cam@example.org"\nsmtp_host = "127.0.0.1"\nsmtp_port = {mail.port}\nsecurity = "none"\n'
+        )
+        device.start()
+        send(device, {"model": "fraud", "version": 3, "error": "Timeout"})
+        wait_for(lambda: len(hook.posts) == 2 and mail.letters, what="both")
+        said = json.loads(hook.posts[1].body)
+        assert (said["rule"], said["state"], said["model"], said["version"]) == (
+            "broken",
+            "fired",
+            "fraud",
+            "3",
+        )
+        assert said["values"] == {"errors.share": 1.0}
+        assert hook.posts[0].body == hook.posts[1].body  # the same, once more
+        assert "broken: errors.share is 1 (model fraud, version 3)" in str(
+            mail.letters[0]["Subject"]
+        )
+
+        def counted() -> bool:
+            shown = subprocess.check_output([*EDGEMON, "status"], cwd=device.folder, text=True)
+            return "2 notifications sent" in shown
+
+        wait_for(counted, what="the status says so")
+    finally:
+        hook.stop()
+        mail.stop()
 
 
 def test_a_command_that_fails_is_told_and_counted(device: Device) -> None:
