@@ -11,6 +11,7 @@ Sources: OpenMetrics 1.0.0 (CNCF, 2021); Prometheus, "Exposition formats", text 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -152,6 +153,24 @@ def _agent(out: _Page, agent: dict[str, Any], wall_s: float) -> None:
     out.gauge("edgemon_ingest_predictions_per_second", rate, ingest["rate_per_s"])
 
 
+def _performance(model: dict[str, Any]) -> Iterator[tuple[str, str, object]]:
+    """How well it does: of the last window with truths, and estimated."""
+    known = model.get("performance") or {}
+    truth = (known.get("truth") or {}).get("window") or {}
+    estimate = known.get("estimate") or {}
+    yield from (
+        ("accuracy_ratio", "Share of right predictions among those whose truth came in the last window that had any.",
+         truth.get("accuracy")),
+        ("brier_score", "Brier score of the same.", truth.get("brier")),
+        ("calibration_error", "Expected calibration error of the same.", truth.get("ece")),
+        ("mae", "Mean absolute error of the same, in the unit of the output.", truth.get("mae")),
+        ("rmse", "Root of the mean squared error of the same.", truth.get("rmse")),
+        ("estimated_accuracy_ratio", "Accuracy, estimated without truths.", estimate.get("accuracy")),
+        ("does_worse", "1 while the model does worse than its reference.",
+         bool(known["drop"]) if known else None),
+    )  # fmt: skip
+
+
 def _models(out: _Page, models: list[dict[str, Any]]) -> None:
     left = MAX_STREAMS
     left_out = 0
@@ -159,6 +178,8 @@ def _models(out: _Page, models: list[dict[str, Any]]) -> None:
         which = (("model", model["model"]), ("version", model["version"]))
         name = "edgemon_model_predictions_total"
         out.add("counter", name, "Predictions of a model's version.", model["predictions"], *which)
+        help_ = "Predictions that failed, as the application said."
+        out.add("counter", "edgemon_model_errors_total", help_, model.get("errors"), *which)
         for name, help_, value in (
             ("predictions_per_second", "The same a second, over about the last 10 seconds.",
              model["rate_per_s"]),
@@ -166,6 +187,7 @@ def _models(out: _Page, models: list[dict[str, Any]]) -> None:
             ("streams", "Outputs and features that are watched or counted.", model["streams"]),
             ("drifted_streams", "Streams whose drift alarm is on.", len(model["drifted"])),
             ("has_profile", "1 where there is a reference to test against.", bool(model["profile"])),
+            *_performance(model),
         ):  # fmt: skip
             out.gauge(f"edgemon_model_{name}", help_, value, *which)
         for quantile, key in (("0.5", "p50"), ("0.95", "p95"), ("0.99", "p99")):

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from edgemon.cli import _performance
 from edgemon.cli._terminal import (
     counted,
     human_bytes,
@@ -163,6 +164,9 @@ def verdict(agent: dict[str, Any], ship: dict[str, Any] | None) -> list[Piece]:
         wrong.append(Piece("the spool is full, applications wait", "bad"))
     if drifted := sum(len(model["drifted"]) for model in agent["models"]):
         wrong.append(Piece(f"{counted(drifted, 'stream')} drifted", "bad"))
+    for model in agent["models"]:
+        name = printable(model["model"])
+        wrong += [Piece(f"{name}: {said}", "bad") for said in _performance.alarms(model)]
     if unusual := [str(of["series"]) for of in agent.get("anomalies") or ()]:
         named = unusual[0] if len(unusual) == 1 else f"{len(unusual)} series"
         wrong.append(Piece(f"unusual on the device: {printable(named)}", "warn"))
@@ -286,6 +290,8 @@ def _models(
         values = seen.history.of("rate", model["model"], model["version"])
         latency = model.get("latency") or {}
         drift, style = _drift_of(model, width)
+        if figure := _performance.brief(model):
+            drift += f", {figure}"
         lines.append(
             [
                 Piece(fit(name, named)),

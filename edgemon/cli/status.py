@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any
 
-from edgemon.cli import add_config_argument
+from edgemon.cli import _performance, add_config_argument
 from edgemon.cli._terminal import counted, human_bytes, human_count, human_duration, table
 
 EPILOG = """example:
@@ -110,7 +110,7 @@ def render(agent: dict[str, Any], ship: dict[str, Any] | None, wall_s: float) ->
     if agent["config"]["last_reload"]:
         lines.append(f"  config   {agent['config']['last_reload']}")
     if agent["models"]:
-        lines += ["", _models(agent["models"]).rstrip()]
+        lines += ["", _models(agent["models"]).rstrip(), *_performance.lines(agent["models"])]
     else:
         lines += [
             "",

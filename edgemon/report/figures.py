@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 from edgemon.cli._terminal import printable
 from edgemon.errors import DamagedError, StorageError, UsageError
+from edgemon.report import performance
+from edgemon.report.performance import Performance
 
 BUCKETS = 200
 MAX_MODELS = 16
@@ -85,6 +87,7 @@ class Model(NamedTuple):
     p99: list[Point]
     streams: list[Stream]
     left_out: int
+    performance: Performance
 
 
 class Series(NamedTuple):
@@ -295,7 +298,19 @@ class _Reader:
         return Model(
             model, version, devices, predictions or 0, first, last,
             self._points(rates), p50, p95, p99, detailed, left_out,
+            performance.read(self._all, joined, values, bucket, self._told(model, version)),
         )  # fmt: skip
+
+    def _told(self, model: str, version: str) -> dict[str, int]:
+        """Event type -> when it was told last of this version."""
+        where, values = self._where("e.time_ns", "")
+        return dict(
+            self._all(
+                "SELECT e.type, max(e.time_ns) FROM events AS e JOIN batches AS b ON b.id = e.batch"
+                f" WHERE e.type LIKE 'performance.%' AND e.model = ? AND e.version = ? AND {where} GROUP BY 1",
+                (model, version, *values),
+            ).fetchall()
+        )
 
     def _alarms(self, model: str, version: str) -> dict[str, dict[str, int]]:
         """Stream -> when an alarm was last started and cleared."""
@@ -326,7 +341,7 @@ class _Reader:
             f"SELECT w.stream, sum({_COUNT}),"
             " sum(w.missing), sum(w.nan),"
             " sum(coalesce(w.pinf, 0) + coalesce(w.ninf, 0)), sum(w.wrong_type),"
-            f" sum(w.n * w.mean) / sum(w.n), min(w.min), max(w.max) {joined} AND w.stream != ''"
+            f" sum(w.n * w.mean) / sum(w.n), min(w.min), max(w.max) {joined} AND w.stream NOT IN ('', 'truth')"
             " GROUP BY 1",
             values,
         ).fetchall()
@@ -335,7 +350,7 @@ class _Reader:
             f"SELECT w.stream, {bucket}, w.ks_n, max(w.d),"
             " max(CASE WHEN w.ks_h > 0 THEN w.ks_threshold * w.d / w.ks_h END), max(w.drifted),"
             f" sum({_COUNT}), sum(coalesce(w.missing, 0) + coalesce(w.nan, 0) + coalesce(w.wrong_type, 0))"
-            f" {joined} AND w.stream != '' GROUP BY 1, 2, 3",
+            f" {joined} AND w.stream NOT IN ('', 'truth') GROUP BY 1, 2, 3",
             values,
         ):
             known = found.setdefault(stream, {}).setdefault(at, [None, None, 0, 0, 0])

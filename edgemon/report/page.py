@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, pairwise
 from statistics import median
+from typing import Any
 
 from edgemon.cli._terminal import counted, human_bytes, human_count, human_duration
 from edgemon.report import charts
 from edgemon.report.charts import Curve, bars, bytes_top, chart, date, nice_top, text
 from edgemon.report.figures import BUCKETS, Model, Point, Report, Series, Stream, number
+from edgemon.report.performance import Performance
 from edgemon.report.style import STYLE
 
 # All charts of a page; the rest is named as left out. Each takes 3 to 8 KB.
@@ -101,6 +103,8 @@ class _Page:
     def _findings(self) -> Iterator[str]:
         of = self._of
         for model in of.models:
+            if since_ns := model.performance.down_ns:
+                yield f'<span class="bad">{_name(model)} does worse than before</span>, since {date(since_ns)} UTC'
             now = [stream for stream in model.streams if stream.drifted]
             past = [s for s in model.streams if s.drifted_buckets and not s.drifted]
             if now:
@@ -139,6 +143,7 @@ class _Page:
             latencies = [("p50", "b", model.p50), ("p95", "a", model.p95), ("p99", "c", model.p99)]
             yield self._over_time("Latency", latencies, _seconds)
         yield "</div>"
+        yield from self._performance(model.performance)
         tested = [s for s in model.streams if any(point.value is not None for point in s.drift)]
         if tested:
             yield "<h3>How far each stream is from its reference</h3>"
@@ -162,6 +167,48 @@ class _Page:
                 title = f"{_plain(stream.name)}: missing, NaN or wrong type"
                 yield self._over_time(title, [("share", "c", stream.bad)], _share)
             yield "</div>"
+
+    def _performance(self, of: Performance) -> Iterator[str]:
+        pictures = []
+        if of.accuracy or of.estimate:
+            curves = [
+                ("measured", "a", _points(of.accuracy)),
+                ("estimated", "b", _points(of.estimate)),
+            ]
+            drawn = [curve for curve in curves if curve[2]]
+            note = (
+                "estimated: from the model's own confidences, calibrated with its profile"
+                if of.estimate
+                else ""
+            )
+            pictures.append(self._over_time("Accuracy", drawn, _share, note, lambda _: 1.0))
+        if of.mae:
+            curves = [("MAE", "a", _points(of.mae)), ("RMSE", "b", _points(of.rmse))]
+            pictures.append(self._over_time("Errors of predictions", curves, lambda y: f"{y:.4g}"))
+        if of.errors:
+            title = "Predictions that failed, as the application said"
+            pictures.append(self._over_time(title, [("share", "c", _points(of.errors))], _share))
+        if pictures:
+            yield f'<h3>How well it does</h3><div class="charts">{"".join(pictures)}</div>'
+        if (totals := of.totals) and "mae" in totals:
+            yield (
+                f"<p>{counted(totals['n'], 'prediction')} met their truth: MAE {totals['mae']:.4g}, RMSE"
+                f" {totals['rmse']:.4g}, mean error {totals['bias']:.4g}.</p>"
+            )
+        elif totals:
+            yield f"<p>{text(_measured(totals))}</p>{self._classes(totals['classes'])}"
+
+    def _classes(self, classes: dict[str, dict[str, Any]]) -> str:
+        rows = []
+        for name, of in sorted(classes.items(), key=lambda item: -item[1]["n"]):
+            shares = (
+                _share(share) if share is not None else ""
+                for share in (of["precision"], of["recall"])
+            )
+            cells = "".join(_n(cell) for cell in (human_count(of["n"]), *shares))
+            rows.append(f"<tr><td>{text(name)}</td>{cells}</tr>")
+        heads = "".join(f'<th class="n">{name}</th>' for name in ("truths", "precision", "recall"))
+        return f'<div class="scroll"><table><tr><th>class</th>{heads}</tr>{"".join(rows)}</table></div>'
 
     def _over_time(
         self,
@@ -489,3 +536,20 @@ def _seconds(value: float) -> str:
 
 def _round(value: float) -> float:
     return round(value, 2) if value < 10 else round(value)
+
+
+def _points(of: dict[int, float]) -> list[Point]:
+    return [Point(at, of[at]) for at in sorted(of)]
+
+
+def _measured(totals: dict[str, Any]) -> str:
+    """All predictions with their truth, in a sentence."""
+    said = (
+        f"{counted(totals['n'], 'prediction')} met their truth: {_share(totals['accuracy'])} right"
+    )
+    said += f" (± {_share(2 * totals['accuracy_se'])} at 95 %)"
+    if "brier" in totals:
+        said += f", Brier score {totals['brier']:.4g}"
+    if "ece" in totals:
+        said += f", expected calibration error {totals['ece']:.4g}"
+    return said + "."
