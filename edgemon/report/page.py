@@ -544,10 +544,8 @@ def _points(of: dict[int, float]) -> list[Point]:
 
 def _measured(totals: dict[str, Any]) -> str:
     """All predictions with their truth, in a sentence."""
-    said = (
-        f"{counted(totals['n'], 'prediction')} met their truth: {_share(totals['accuracy'])} right"
-    )
-    said += f" (± {_share(2 * totals['accuracy_se'])} at 95 %)"
+    share, error = 100 * totals["accuracy"], 200 * totals["accuracy_se"]
+    said = f"{counted(totals['n'], 'prediction')} met their truth: {share:.1f} % right (± {error:.1f} at 95 %)"
     if "brier" in totals:
         said += f", Brier score {totals['brier']:.4g}"
     if "ece" in totals:

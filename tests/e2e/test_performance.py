@@ -112,13 +112,20 @@ def test_a_receiver_has_the_figures_of_predictions_and_truths(
         for _ in range(7):
             client.error("digits", TimeoutError("secret"), version="1")
         assert client.flush("memory", 30.0)
+
+    def known() -> dict[str, Any]:
+        (model,) = (device.status() or {})["models"]
+        found: dict[str, Any] = model["performance"]
+        return found
+
+    wait_for(lambda: "estimate" in known(), what="a window is closed")
+    assert known()["truth"]["since_start"]["n"] == N
     said = subprocess.run(
         [*EDGEMON, "status"], cwd=folder, capture_output=True, text=True, check=True
     ).stdout
     assert "\n  digits 1: FAILS more often than before; accuracy" in said
-    assert (
-        f"of {N:,} predictions with their truth; accuracy" in said and "7 errors reported" in said
-    )
+    assert f"of {N:,} predictions with their truth; " in said
+    assert "estimated without truths (reference" in said and "7 errors reported" in said
     status: Any = device.status()
     assert status["counters"]['edgemon_truth_unmatched_labels_total{reason="twice"}'] == 1
     assert device.stop() == 0
