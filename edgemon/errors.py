@@ -15,7 +15,7 @@ Exit codes (documented in docs/commands.md):
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from edgemon.typed import NamedTuple
 
 
 class EdgemonError(Exception):

@@ -5,7 +5,7 @@ They are NamedTuples and not dataclasses: importing `dataclasses` costs the agen
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from edgemon.typed import NamedTuple
 
 # A batch holds rows of one kind. The order is the priority: the first leaves first, the last is evicted first.
 KINDS = ("event", "agg", "sys", "pred")

@@ -15,6 +15,8 @@ ROOT = Path(edgemon.__file__).parent
 FLOORS = {
     "_core": 1,
     "version": 1,
+    "typed": 1,
+    "zstd": 1,
     "errors": 2,
     "records": 2,
     "metrics": 2,
@@ -56,6 +58,11 @@ STRANGERS = [
 ]
 # Rooms that nothing else of edgemon may import: they stand for a framework that an application has.
 ENDS = ["connectors"]
+# Rooms that the agent and the shipper are made of.
+LEAN = {
+    "errors", "records", "metrics", "log", "program", "service", "wire", "anomaly", "drift", "quality", "flow", "rules",
+    "config", "spool", "ingest", "collect", "plugins", "ship", "control", "agent", "zstd",
+}  # fmt: skip
 # What only one module may call: the house rule behind every promise about durability.
 PORT = ROOT / "spool" / "fs.py"
 
@@ -129,3 +136,16 @@ def test_nothing_in_the_package_imports_numpy_when_it_is_imported(path: Path) ->
     names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module or "" for node in top if isinstance(node, ast.ImportFrom)}
     assert not {name.split(".")[0] for name in names} & {"numpy", "scipy", "sklearn", "boto3"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_device_runs_does_without_typing(path: Path) -> None:
+    if own_room(path) not in LEAN or path == ROOT / "typed.py":
+        return
+    at_run_time = [
+        node.lineno
+        for node in ast.parse(path.read_text()).body
+        if (isinstance(node, ast.ImportFrom) and node.module == "typing")
+        or (isinstance(node, ast.Import) and any(alias.name == "typing" for alias in node.names))
+    ]
+    assert not at_run_time, "a megabyte of each process: take it from edgemon.typed"

@@ -60,7 +60,8 @@ NEVER = {
 }
 NOT_IN_THE_AGENT = NEVER | {
     "asyncio", "ssl", "_ssl", "_hashlib", "paho", "boto3", "botocore", "urllib.request", "http.client", "email",
-    "dataclasses", "inspect", "logging", "argparse", "pathlib", "difflib", "concurrent.futures", "psutil", "ctypes",
+    "dataclasses", "inspect", "logging", "typing", "platform", "string",
+    "argparse", "pathlib", "difflib", "concurrent.futures", "psutil", "ctypes",
     "edgemon.ship",
 }  # fmt: skip
 NOT_IN_THE_SHIPPER = NEVER | {

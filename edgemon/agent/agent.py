@@ -13,7 +13,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from edgemon import log, service
 from edgemon.agent.arrivals import PREDICTIONS, Arrivals
@@ -38,6 +37,7 @@ from edgemon.ingest.server import Client, Server, ServerSettings
 from edgemon.metrics import Counters
 from edgemon.records import Event
 from edgemon.spool.fs import OsFileSystem
+from edgemon.typed import TYPE_CHECKING
 from edgemon.version import VERSION
 
 if TYPE_CHECKING:

@@ -28,13 +28,13 @@ it was written is lost to the detectors when the agent is killed, and the promis
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 import msgpack
-import zstandard
 
 from edgemon._core.crc32c import crc32c
 from edgemon.errors import DamagedError, UnsupportedError
+from edgemon.typed import NamedTuple
+from edgemon.zstd import zstandard
 
 FORMAT_VERSION = 1
 FILE_NAME = "checkpoint"

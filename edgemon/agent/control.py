@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from edgemon import log
 from edgemon.agent import status
@@ -14,6 +13,7 @@ from edgemon.control import Handler, Message
 from edgemon.errors import UsageError
 from edgemon.records import KINDS
 from edgemon.spool.gaps import Gap
+from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgemon.agent.agent import Agent

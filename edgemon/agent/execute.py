@@ -13,11 +13,11 @@ import signal
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
 
 from edgemon.agent.children import UNKNOWN_CODE
 from edgemon.agent.loop import Loop, Timer
 from edgemon.config import format_duration
+from edgemon.typed import NamedTuple
 
 MAX_RUNNING = 4
 MAX_WAITING = 16

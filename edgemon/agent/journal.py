@@ -10,13 +10,13 @@ in that chunk. So after a crash each window is there once: whole, or as it was a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
 
 import msgpack
 
 from edgemon.flow.batcher import Anchor
 from edgemon.records import Row, Rows
 from edgemon.spool.opening import PendingJournal
+from edgemon.typed import Any, NamedTuple
 
 _VERSION = 1
 _BY_COLUMN = 2  # the version of chunks that hold rows by column

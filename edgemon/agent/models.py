@@ -7,7 +7,6 @@ Profile, window and latch belong to (model, version). A new version starts its o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from edgemon._core.intake import StreamTable
 from edgemon.agent.baseline import Baseline
@@ -23,6 +22,7 @@ from edgemon.flow.window import StreamWindow
 from edgemon.metrics import Counters
 from edgemon.quality.schema import Schema, SchemaChange, StreamKind
 from edgemon.records import Prediction, Row
+from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgemon.performance.model import News as PerformanceNews

@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable
-from typing import Any
 
 from edgemon import log
 from edgemon._core.intake import StreamTable
@@ -32,6 +31,7 @@ from edgemon.ingest.protocol import DROPPED
 from edgemon.metrics import Counters
 from edgemon.quality.schema import SchemaChange
 from edgemon.records import MONO_NS, Event, Failure, Label, Metric, Prediction, Row, Rows
+from edgemon.typed import Any
 
 DROPPED_VALUES = "edgemon_ingest_dropped_values_total"
 # Predictions that Python took apart, because the hot path could not.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
 
 from edgemon import log
 from edgemon.agent.status import rss_bytes
@@ -21,6 +20,7 @@ from edgemon.rules.figures import LOOK
 from edgemon.rules.rule import Notice
 from edgemon.spool.fs import OsFileSystem
 from edgemon.spool.notices import MAX_BYTES, Notices, new_key
+from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgemon.agent.agent import Agent

@@ -15,7 +15,6 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 from edgemon import log
 from edgemon.agent.exposition import OPENMETRICS, TEXT, page
@@ -25,6 +24,7 @@ from edgemon.config.settings import MetricsSettings
 from edgemon.control import MAX_REPLY_BYTES, identity, listen
 from edgemon.errors import LockedError, UnreachableError
 from edgemon.metrics import Counters
+from edgemon.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgemon.agent.agent import Agent

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from edgemon.ingest.datagrams import DATAGRAMS
 from edgemon.spool.gaps import REASONS
+from edgemon.typed import TYPE_CHECKING
 from edgemon.version import VERSION
 
 if TYPE_CHECKING:

@@ -6,12 +6,11 @@ predictions pass through Python, so that those with an id reach the table; all o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from edgemon import log
 from edgemon.errors import EdgemonError
 from edgemon.metrics import Counters
 from edgemon.records import Event, Failure, Label, Prediction
+from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgemon.agent.models import Model

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from math import fsum
-from typing import Any, NamedTuple
 
 from edgemon.anomaly.window import Window
+from edgemon.typed import Any, NamedTuple
 
 # Weight of the latest value: Roberts, "Control Chart Tests Based on Geometric Moving Averages", Technometrics 1 (1959).
 EWMA_WEIGHT = 0.2

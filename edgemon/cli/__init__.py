@@ -18,9 +18,9 @@ import importlib
 import os
 import sys
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, NamedTuple
 
 from edgemon.errors import ConfigError, EdgemonError, UsageError
+from edgemon.typed import TYPE_CHECKING, NamedTuple
 from edgemon.version import VERSION
 
 if TYPE_CHECKING:

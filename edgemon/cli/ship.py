@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from edgemon.cli import add_config_argument
+from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse

@@ -7,7 +7,6 @@ A collector that raises is counted and left out of that tick only (see edgemon.a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
 
 from edgemon.collect.cpu import Cpu
 from edgemon.collect.disk import Disk
@@ -19,6 +18,7 @@ from edgemon.collect.power import Power
 from edgemon.collect.process import Process
 from edgemon.collect.temperature import Temperature
 from edgemon.collect.throttle import Throttle
+from edgemon.typed import NamedTuple, Protocol
 
 
 class Collector(Protocol):
@@ -26,7 +26,6 @@ class Collector(Protocol):
 
     def collect(self, now_s: float) -> dict[str, float]:
         """now_s: monotonic seconds. Returns series name -> value; names carry units."""
-        ...
 
 
 class Place(NamedTuple):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Generic, TypeVar
+
+from edgemon.typed import Generic, TypeVar
 
 # Of one file: /proc/stat of a machine with hundreds of cores has some 50 KB.
 MAX_BYTES = 256 * 1024

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from edgemon.collect.files import Files
+from edgemon.typed import Any
 
 _LIBRARY = "libnvidia-ml.so.1"
 _FOLDERS = (

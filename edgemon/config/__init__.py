@@ -9,8 +9,6 @@ lives long has that done in a child (apart.py) and holds the settings alone. So 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from edgemon.config.settings import (
     ActionSettings,
     AgentSettings,
@@ -34,6 +32,7 @@ from edgemon.config.settings import (
     SpoolSettings,
     SystemSettings,
 )
+from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgemon.config.loader import fault_at, find_config, load, parse, reload, restart_keys

@@ -11,10 +11,10 @@ import marshal
 import os
 import signal
 from collections.abc import Callable
-from typing import Any
 
 from edgemon.config import settings
 from edgemon.errors import ConfigError, Fault
+from edgemon.typed import Any
 
 
 def load(explicit: str | None) -> settings.Config:

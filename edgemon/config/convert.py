@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable
-from typing import NamedTuple
 
 from edgemon.config.schema import BY_NAME, SECTIONS
 from edgemon.config.units import format_duration, format_size
 from edgemon.config.values import Duration, Integer, Kind, RefusedError, Size, literal, shown
 from edgemon.errors import ConfigError, Fault
+from edgemon.typed import NamedTuple
 from edgemon.version import VERSION
 
 _WIDTH = 99

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from edgemon.config.checks import MAX_SOCKET_PATH_BYTES
 from edgemon.config.plugins import PLUGINS
@@ -13,6 +12,7 @@ from edgemon.config.schema import LIST, NAMED, ONE, SECTIONS, Key, Section
 from edgemon.config.settings import Config
 from edgemon.config.tables import Table
 from edgemon.config.values import Boolean, Path, bare_key, literal
+from edgemon.typed import Any
 
 _WIDTH = 99
 _NO_BREAK = "\u00a0"

@@ -10,7 +10,6 @@ import os
 import re
 import tomllib
 from _blake2 import blake2b  # not hashlib, which loads OpenSSL: 3.6 MB that the agent does not have
-from typing import Any
 
 from edgemon.config.checks import clashes
 from edgemon.config.device import device_name
@@ -21,6 +20,7 @@ from edgemon.config.syntax import explain
 from edgemon.config.tables import Table
 from edgemon.config.values import Path, RefusedError, bare_key, is_control, literal, nearest, shown
 from edgemon.errors import ConfigError, Fault
+from edgemon.typed import Any
 
 MAX_FILE_BYTES = 1 << 20
 SEARCHED = ("edgemon.toml", "/etc/edgemon/edgemon.toml")

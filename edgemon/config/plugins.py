@@ -11,7 +11,6 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 from edgemon.config.checks import Clash
 from edgemon.config.schema import COLLECTORS, Key, Section
@@ -27,6 +26,7 @@ from edgemon.config.values import (
     literal,
     shown,
 )
+from edgemon.typed import Any
 
 MAX_PLUGINS = 16
 NAME = r"[a-z][a-z0-9_]{0,31}"

@@ -6,8 +6,6 @@ in checks.py. The field's name is the key's with its unit: a duration gets `_s`,
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from edgemon.config.conditions import Addresses, Command, Condition, Doing
 from edgemon.config.settings import (
     ActionSettings,
@@ -53,6 +51,7 @@ from edgemon.config.values import (
     Times,
     Words,
 )
+from edgemon.typed import NamedTuple
 
 COLLECTORS = (
     "cpu",

@@ -7,7 +7,7 @@ Meanings, bounds and defaults stand in schema.py alone.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from edgemon.typed import NamedTuple
 
 
 class AgentSettings(NamedTuple):

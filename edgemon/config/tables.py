@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
-
 from edgemon.config.settings import Capture, FalseAlarms, FirstPredictions, SeriesRule
 from edgemon.config.units import format_duration
 from edgemon.config.values import (
@@ -18,6 +16,7 @@ from edgemon.config.values import (
     nearest,
     shown,
 )
+from edgemon.typed import Any, Protocol
 
 ANOMALY_METHODS = ("ewma", "moving_average", "robust_z")
 

@@ -22,10 +22,10 @@ thresholds that are a few percent higher than the mean rate would ask for.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 from edgemon.drift.esr import usable
 from edgemon.drift.settings import FalseAlarmBudget
+from edgemon.typed import NamedTuple
 
 # Until a rate was seen.
 ASSUMED_RATE_PER_S = 100.0

@@ -21,13 +21,13 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 from edgemon.drift.counts import compare, total_variation
 from edgemon.drift.esr import REFERENCE_SHARE, alarm_level
 from edgemon.drift.multinomial import allowed, bet
 from edgemon.drift.profile import FeatureProfile
 from edgemon.drift.threshold import BlindDetectorError
+from edgemon.typed import Any, NamedTuple
 
 # Unseen categories that are counted by name, each of at most so many characters.
 MAX_UNSEEN = 16

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import NamedTuple
+
+from edgemon.typed import NamedTuple
 
 # Rounds in which suffix and place improve each other; two or three are usual.
 _MAX_ROUNDS = 20

@@ -10,7 +10,6 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import NamedTuple
 
 from edgemon.drift import counts
 from edgemon.drift.effects import Effects, effects, jensen_shannon
@@ -18,6 +17,7 @@ from edgemon.drift.esr import usable
 from edgemon.drift.profile import FeatureProfile, Profile
 from edgemon.drift.pvalue import ks_pvalue
 from edgemon.drift.special import chi_square_sf
+from edgemon.typed import NamedTuple
 
 _DIRECTIONS = {1: "up", -1: "down", 0: "none"}
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from array import array
 from math import inf
-from typing import NamedTuple
 
 from edgemon._core.confidence import brief
 from edgemon._core.moments import Moments
+from edgemon.typed import NamedTuple
 
 # Equal bins over [0, 1]: bin i holds i/20 <= x < (i + 1)/20, the last one 1 too.
 BINS = 20

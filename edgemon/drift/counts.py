@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from edgemon.drift.special import chi_square_sf
+from edgemon.typed import NamedTuple
 
 # Names that a table of transitions tells apart.
 MAX_CLASSES = 16

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import msgpack
 
@@ -15,6 +14,7 @@ from edgemon.drift.settings import Settings, State, Transition
 from edgemon.drift.texts import TextDetector
 from edgemon.drift.threshold import ThresholdError
 from edgemon.errors import DamagedError
+from edgemon.typed import Any
 
 __all__ = ["DriftDetector", "ModelDetectors", "Settings", "State", "Transition", "faults"]
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from edgemon.drift.explain import QUANTILES, histograms, psi, window_quantiles
+from edgemon.typed import NamedTuple
 
 
 class Effects(NamedTuple):

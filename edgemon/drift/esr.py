@@ -27,11 +27,11 @@ budget.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, TypeAlias
 
 from edgemon._core.esr import EsrDetector, EsrTable
 from edgemon._core.ks import Reference
 from edgemon.drift.threshold import BlindDetectorError
+from edgemon.typed import NamedTuple, TypeAlias
 
 __all__ = [
     "MAX_SQRT_TAU",

@@ -5,7 +5,7 @@ edgemon.performance.labelled collects it; the file's specification is in profile
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from edgemon.typed import Any, NamedTuple
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from edgemon.typed import Any
 
 
 def started(data: dict[str, Any]) -> str:

@@ -23,9 +23,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from edgemon.drift.esr import clopper_pearson_upper
+from edgemon.typed import NamedTuple
 
 # Categories that are told apart; those that were rarest in the reference count as one.
 MAX_CELLS = 64

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from array import array
-from typing import Any
 
 from edgemon._core import gauge
 from edgemon._core.esr import EsrDetector
@@ -19,6 +18,7 @@ from edgemon.drift.rates import RareEvent
 from edgemon.drift.report import json_safe, report
 from edgemon.drift.settings import State, Transition
 from edgemon.drift.threshold import Threshold, ThresholdError, threshold
+from edgemon.typed import Any
 
 # While an alarm is latched, the stream is looked at this often in a window.
 LOOKS_PER_WINDOW = 20

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from edgemon._core.ks import Reference, SlidingKS
 from edgemon.drift import esr
@@ -13,6 +12,7 @@ from edgemon.drift.budget import numeric_shares
 from edgemon.drift.profile import FeatureProfile
 from edgemon.drift.rates import RareEvent
 from edgemon.drift.threshold import BlindDetectorError
+from edgemon.typed import NamedTuple
 
 
 class Promise(NamedTuple):

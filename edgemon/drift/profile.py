@@ -43,15 +43,18 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate
-from typing import Any, Literal, NamedTuple
 
 import msgpack
-import zstandard
 
 from edgemon._core.esr import EsrTable
 from edgemon._core.ks import Reference
 from edgemon.drift.labelled import LabelledProfile
 from edgemon.errors import DamagedError, UnsupportedError
+from edgemon.typed import TYPE_CHECKING, Any, NamedTuple
+from edgemon.zstd import zstandard
+
+if TYPE_CHECKING:
+    from typing import Literal
 
 FORMAT_VERSION = 1
 MAX_POINTS = 10_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from edgemon.typed import NamedTuple, Protocol
 
 
 class FalseAlarmBudget(Protocol):

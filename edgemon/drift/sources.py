@@ -16,13 +16,13 @@ import struct
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, BinaryIO, NamedTuple
 
 from edgemon.drift.build import KindError, ProfileBuilder
 from edgemon.drift.confidence import summarize
 from edgemon.errors import EdgemonError
 from edgemon.metrics import Counters
 from edgemon.performance.join import JoinTable, Pair
+from edgemon.typed import Any, BinaryIO, NamedTuple
 
 # Columns that are never features unless they are named as such.
 IGNORED = ("ts", "id", "label", "model", "version")

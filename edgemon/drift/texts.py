@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
-from typing import Any
 
 from edgemon._core.crc32c import crc32c
 from edgemon.drift import messages
@@ -19,6 +18,7 @@ from edgemon.drift.numeric import LOOKS_PER_WINDOW
 from edgemon.drift.parts import Promise, rare_event
 from edgemon.drift.profile import FeatureProfile
 from edgemon.drift.settings import Transition
+from edgemon.typed import Any
 
 # Of values that depend on each other one in so many times tau is judged. Where correlation falls
 # geometrically, what is left of it between two of those is below 1e-3.

@@ -34,10 +34,10 @@ Between the table's entries each step errs to a larger c:
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 from edgemon.drift.ks_null import GRID, TABLE, N
 from edgemon.errors import EdgemonError
+from edgemon.typed import NamedTuple
 
 KAPPA = 1.0
 # The tail is trusted down to here, for one table entry.

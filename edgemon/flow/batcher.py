@@ -8,10 +8,10 @@ them already sees a duplicate, never a second copy.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
 from edgemon import wire
 from edgemon.records import MONO_NS, Batch, Row, Rows
+from edgemon.typed import Any, NamedTuple
 
 
 class Anchor(NamedTuple):

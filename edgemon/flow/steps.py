@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from edgemon.typed import NamedTuple
 
 LEAST_S = 1.0
 

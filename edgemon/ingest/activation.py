@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import MutableMapping
-from typing import NamedTuple
 
 from edgemon.errors import UsageError
+from edgemon.typed import NamedTuple
 
 FIRST_FD = 3
 PASSED_ON = "EDGEMON_LISTEN_FDS"

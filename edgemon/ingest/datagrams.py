@@ -11,7 +11,6 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 from edgemon import log
 from edgemon._core.decode import Decoder
@@ -22,6 +21,7 @@ from edgemon.flow.limit import TellLimit
 from edgemon.ingest.protocol import DROPPED, Connection, Limits, Record, decoder
 from edgemon.metrics import Counters
 from edgemon.records import AckRequest
+from edgemon.typed import Protocol
 
 DATAGRAMS = "edgemon_ingest_datagrams_total"
 _A_TURN = 64

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
 
 import msgpack
 
@@ -19,6 +18,7 @@ from edgemon._core.intake import StreamTable
 from edgemon.errors import ProtocolError
 from edgemon.metrics import Counters
 from edgemon.records import AckRequest, Failure, Label, Metric, Prediction
+from edgemon.typed import Any, NamedTuple
 
 Record = Prediction | Label | Failure | Metric | AckRequest
 # A prediction that a StreamTable has taken, beside the owner of its model: for who captures it.

@@ -15,9 +15,7 @@ import os
 import select
 import socket
 import struct
-import termios
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
 
 from edgemon import log
 from edgemon._core.intake import StreamTable
@@ -29,6 +27,7 @@ from edgemon.ingest.activation import NOTHING, Inherited
 from edgemon.ingest.datagrams import Datagrams
 from edgemon.ingest.protocol import DROPPED, Connection, Limits, Record, Shown, decoder
 from edgemon.metrics import Counters
+from edgemon.typed import NamedTuple, Protocol
 
 READ_BYTES = 64 * 1024
 # What one turn of the loop reads of all clients together, save that each may read _LEAST_BYTES.
@@ -45,6 +44,8 @@ _TOLD_A_MINUTE = (
 _REFUSED = "edgemon_ingest_refused_connections_total"
 _CLOSED = "edgemon_ingest_closed_connections_total"
 _CREDENTIALS = struct.Struct("3i")
+# Of asm-generic/ioctls.h, as on x86 and ARM: termios has it too, and terminals besides.
+_FIONREAD = 0x541B
 
 
 class Loop(Protocol):
@@ -557,7 +558,7 @@ def _is_gone(sock: socket.socket) -> bool:
 def _pending_bytes(sock: socket.socket) -> int:
     """What waits in the kernel for this end to read."""
     waiting = bytearray(4)
-    fcntl.ioctl(sock.fileno(), termios.FIONREAD, waiting)
+    fcntl.ioctl(sock.fileno(), _FIONREAD, waiting)
     return int.from_bytes(waiting, "little")
 
 

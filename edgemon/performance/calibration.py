@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 from edgemon.drift import esr
 from edgemon.drift.labelled import LabelledProfile
 from edgemon.performance.watch import CLEARED, STARTED, Promised
+from edgemon.typed import Any, NamedTuple
 
 
 class Estimate(NamedTuple):

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from typing import NamedTuple, TypeAlias
 
 from edgemon.metrics import Counters
+from edgemon.typed import NamedTuple, TypeAlias
 
 JOINED = "edgemon_truth_joined_labels_total"
 UNMATCHED = "edgemon_truth_unmatched_labels_total"

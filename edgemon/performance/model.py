@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
 
 import msgpack
 
@@ -16,6 +15,7 @@ from edgemon.performance.outcome import Classified, Outcome, judge, task_of
 from edgemon.performance.scores import Scores, figures, merge
 from edgemon.performance.watch import CLEARED, STARTED, ErrorWatch, Promised
 from edgemon.records import Row
+from edgemon.typed import Any, NamedTuple, Protocol
 
 STATE_VERSION = 1
 TRUTH, ESTIMATE = "truth", "estimate"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
-
 from edgemon.drift.confidence import summarize
 from edgemon.drift.labelled import CLASSIFICATION, REGRESSION
+from edgemon.typed import NamedTuple, TypeAlias
 
 TASKS = ("auto", CLASSIFICATION, REGRESSION)
 # A longer name of a class is counted by its beginning.

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from edgemon.drift.confidence import BINS
 from edgemon.performance.outcome import Classified, Measured
 from edgemon.records import Row
+from edgemon.typed import Any
 
 # Classes told apart by name; the others are one, OTHER, whose pairs count as right or wrong all the same.
 MAX_CLASSES = 32

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 from edgemon.drift import esr
 from edgemon.drift.autocorrelation import sqrt_tau_at_least
 from edgemon.drift.rates import RareEvent
 from edgemon.drift.threshold import BlindDetectorError
+from edgemon.typed import Any, NamedTuple
 
 # Looks that make up a window, as RareEvent counts them.
 _LOOKS = 20

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
 
 from edgemon.errors import UsageError
+from edgemon.typed import Any
 
 GROUPS = {"collector": "edgemon.collectors", "sink": "edgemon.sinks"}
 

@@ -12,11 +12,11 @@ import resource
 import signal
 import sys
 from contextlib import suppress
-from typing import Any, NoReturn
 
 from edgemon._core.process import die_with_parent
 from edgemon.plugins import Rejected, entry, protocol
 from edgemon.plugins.protocol import one_line
+from edgemon.typed import Any, NoReturn
 
 CANNOT_RUN = 126
 # Of the environment: what programs need to find things and to speak the user's language; where systemd put secrets.

@@ -21,7 +21,6 @@ import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple, Protocol
 
 from edgemon import log
 from edgemon.config import Config, PluginSettings
@@ -31,6 +30,7 @@ from edgemon.metrics import Counters
 from edgemon.plugins import protocol
 from edgemon.plugins.protocol import BadLineError, Lines, Message, one_line
 from edgemon.program import own_program
+from edgemon.typed import NamedTuple, Protocol
 from edgemon.version import VERSION
 
 NEVER = float("inf")

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import NamedTuple
 
 from edgemon.log import LEVELS
+from edgemon.typed import NamedTuple
 
 VERSION = 1
 MAX_LINE_BYTES = 64 * 1024

@@ -6,9 +6,14 @@ or changes its type is told once, and counted each time.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from edgemon.typed import TYPE_CHECKING, NamedTuple
 
-StreamKind = Literal["numeric", "text"]
+if TYPE_CHECKING:
+    from typing import Literal
+
+    StreamKind = Literal["numeric", "text"]
+else:
+    StreamKind = str
 
 # A feature that first shows up after this many predictions is news; before, the schema is still being learnt.
 SETTLED_AFTER = 100

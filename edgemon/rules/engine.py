@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import NamedTuple
 
 from edgemon.config.settings import RuleSettings
 from edgemon.flow.names import any_of
@@ -27,6 +26,7 @@ from edgemon.rules.figures import (
     is_wild,
 )
 from edgemon.rules.rule import Key, Notice, Rule
+from edgemon.typed import NamedTuple
 
 # Reported metrics that rules name: what comes later is not looked at, and counted.
 MAX_METRICS = 1024

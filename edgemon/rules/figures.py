@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from edgemon.records import Row
 from edgemon.rules.units import (
@@ -23,6 +22,7 @@ from edgemon.rules.units import (
     Unit,
     unit_of_series,
 )
+from edgemon.typed import NamedTuple
 
 # Whose figure it is; a rule holds once for each of the finest that it names.
 DEVICE, MODEL, VERSION, STREAM = "device", "model", "version", "stream"

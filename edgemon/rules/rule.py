@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 from edgemon.config.settings import RuleSettings
 from edgemon.config.units import format_duration
@@ -16,6 +15,7 @@ from edgemon.flow.names import any_of
 from edgemon.rules.expression import Condition, comparisons, parse, truth
 from edgemon.rules.figures import Figure
 from edgemon.rules.units import shown
+from edgemon.typed import NamedTuple
 
 # Instances of one rule: what comes later is not looked at, and counted.
 MAX_INSTANCES = 1024

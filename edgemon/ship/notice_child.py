@@ -16,11 +16,11 @@ import ssl
 import sys
 from email.message import EmailMessage
 from email.utils import formatdate
-from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from edgemon.errors import ConfigError, EdgemonError
 from edgemon.ship.secrets import check_private
+from edgemon.typed import Any, BinaryIO
 from edgemon.version import VERSION
 
 PASSWORD = "EDGEMON_SMTP_PASSWORD"

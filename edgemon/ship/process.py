@@ -21,7 +21,6 @@ import selectors
 import signal
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from edgemon import log, service
 from edgemon.config import Config, apart
@@ -44,6 +43,7 @@ from edgemon.ship.shipper import Shipper
 from edgemon.ship.sink import Sink, SinkContext
 from edgemon.ship.source import SpoolSource
 from edgemon.spool.fs import FileSystem, OsFileSystem, join
+from edgemon.typed import TYPE_CHECKING
 from edgemon.version import VERSION
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import NamedTuple
 
 from edgemon import log
 from edgemon.errors import EdgemonError
 from edgemon.ship.sink import Parcel
 from edgemon.spool.fs import FileSystem, join, write_atomically
+from edgemon.typed import NamedTuple
 
 MAX_NOTES = 256
 _MAX_REASON = 200

@@ -16,11 +16,11 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
-from typing import Any, BinaryIO
 
 from edgemon._core.crc32c import crc32c
 from edgemon.errors import EdgemonError
 from edgemon.ship.s3_store import Place, code_of, connect, explain, status_of
+from edgemon.typed import Any, BinaryIO
 
 PART_BYTES = 8 << 20
 _READ_BYTES = 64 << 10

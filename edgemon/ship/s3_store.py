@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import email.utils
 import time
-from typing import Any, NamedTuple
 
 from edgemon.errors import UsageError
+from edgemon.typed import Any, NamedTuple
 
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60

@@ -17,10 +17,10 @@ import os
 import ssl
 import stat
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from edgemon.config import MqttSettings
 from edgemon.errors import ConfigError, Fault
+from edgemon.typed import NamedTuple
 
 PASSWORD, CERT, KEY, CA = (f"EDGEMON_MQTT_{name}" for name in ("PASSWORD", "CERT", "KEY", "CA"))
 

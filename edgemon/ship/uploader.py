@@ -15,9 +15,9 @@ import json
 import os
 import signal
 import time
-from typing import NamedTuple
 
 from edgemon.program import own_program
+from edgemon.typed import NamedTuple
 
 _MAX_ANSWER_BYTES = 64 * 1024
 _REAP_S = 1.0

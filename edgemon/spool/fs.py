@@ -23,9 +23,9 @@ import fcntl
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
 
 from edgemon.errors import LockedError
+from edgemon.typed import Protocol
 
 _SECTOR_BYTES = 4096
 

@@ -25,11 +25,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from edgemon.records import KINDS, Event
 from edgemon.spool import layout, slots
 from edgemon.spool.fs import FileSystem, join
+from edgemon.typed import NamedTuple
 
 # Only ever appended to: the index is on disk.
 REASONS = (

@@ -11,9 +11,9 @@ import os
 import re
 import time
 from contextlib import suppress
-from typing import NamedTuple
 
 from edgemon.spool.fs import FileSystem, join, write_atomically
+from edgemon.typed import NamedTuple
 
 MAX_WAITING = 256
 MAX_BYTES = 32 * 1024

@@ -13,9 +13,6 @@ with the same ones (origin.py). Then they go on under a new id.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
-
-from zstandard import ZstdDecompressor, ZstdError
 
 from edgemon.errors import StorageError
 from edgemon.records import KINDS
@@ -33,6 +30,8 @@ from edgemon.spool.recovery import Recoverer, missing_ranges
 from edgemon.spool.segment import Entry, read_record, scan
 from edgemon.spool.slots import SlotFile
 from edgemon.spool.watermark import Watermark
+from edgemon.typed import NamedTuple
+from edgemon.zstd import zstandard
 
 _MAX_PAYLOAD_BYTES = 16 << 20
 
@@ -159,7 +158,7 @@ def _take_over(
 
 def read_payloads(fs: FileSystem, folder: str, found: FoundJournal) -> list[bytes]:
     """The chunks of a journal in order, as they were handed in. One that went bad since open is left out."""
-    decompressor = ZstdDecompressor()
+    decompressor = zstandard.ZstdDecompressor()
     payloads = []
     for part in sorted(found.parts):
         name, entry = found.parts[part]
@@ -169,7 +168,7 @@ def read_payloads(fs: FileSystem, folder: str, found: FoundJournal) -> list[byte
                 payloads.append(
                     decompressor.decompress(again.frame, max_output_size=_MAX_PAYLOAD_BYTES)
                 )
-        except (OSError, ZstdError):
+        except (OSError, zstandard.ZstdError):
             continue
     return payloads
 

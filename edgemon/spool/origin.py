@@ -20,11 +20,11 @@ from __future__ import annotations
 import struct
 from _blake2 import blake2b
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from edgemon.records import KINDS
 from edgemon.spool import layout, slots
 from edgemon.spool.fs import FileSystem, join, write_atomically
+from edgemon.typed import NamedTuple
 
 _MACHINE_FILES = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 _SERIAL_FILES = (

@@ -9,13 +9,13 @@ receiver at once as a hole in the numbers. Memory: one batch.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from edgemon.records import KINDS
 from edgemon.spool import layout
 from edgemon.spool.fs import FileSystem, join, reader_of
 from edgemon.spool.segment import Damage, Entry, read_record, scan
 from edgemon.spool.watermark import Watermark, nothing, read_watermark
+from edgemon.typed import NamedTuple
 
 
 class Record(NamedTuple):

@@ -13,7 +13,6 @@ use all but two segments of the spool, which are for the kinds that nobody can h
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from edgemon.records import KINDS
 from edgemon.spool import layout, watermark
@@ -27,6 +26,7 @@ from edgemon.spool.origin import Witness
 from edgemon.spool.segment import Entry, scan
 from edgemon.spool.slots import SlotFile
 from edgemon.spool.watermark import Watermark
+from edgemon.typed import Protocol
 
 # Before 2020 no clock was right: such ages count from the moment at which the spool was opened.
 _FIRST_PLAUSIBLE_MS = 1_577_836_800_000

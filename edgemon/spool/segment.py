@@ -31,10 +31,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from edgemon._core.crc32c import crc32c
 from edgemon.records import KINDS
+from edgemon.typed import NamedTuple
 
 FORMAT_VERSION = 1
 MAX_FRAME_BYTES = 16 << 20

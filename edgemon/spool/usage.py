@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from edgemon.spool.fs import FileSystem, reader_of
 from edgemon.spool.lane import Lane, Segment
 from edgemon.spool.segment import Entry, scan
+from edgemon.typed import NamedTuple
 
 
 class KindUsage(NamedTuple):

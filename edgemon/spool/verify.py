@@ -7,7 +7,6 @@ no damage. What an agent would mend at its next start is damage here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from edgemon.records import KINDS
 from edgemon.spool import layout, slots
@@ -18,6 +17,7 @@ from edgemon.spool.origin import read_origin
 from edgemon.spool.recovery import missing_ranges
 from edgemon.spool.segment import Damage, is_foreign_version, scan
 from edgemon.spool.watermark import Watermark, read_watermark
+from edgemon.typed import NamedTuple
 
 
 class Finding(NamedTuple):

@@ -10,11 +10,11 @@ freed. The writer publishes after the fsync of what it names, and fsyncs before 
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 from edgemon.records import KINDS
 from edgemon.spool import layout, slots
 from edgemon.spool.fs import FileSystem, join
+from edgemon.typed import NamedTuple
 
 # A page each: a write that is cut short in one must not touch the other.
 SLOT_BYTES = 4096

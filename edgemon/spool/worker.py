@@ -14,12 +14,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import NamedTuple
 
 from edgemon.metrics import Counters
 from edgemon.records import KINDS, Batch
 from edgemon.spool.gaps import Gap
 from edgemon.spool.writer import Spool
+from edgemon.typed import NamedTuple
 
 QUEUE_SIZE_BYTES = 16 << 20
 MAX_WAITING_TOKENS = 65_536

@@ -18,9 +18,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import Protocol
-
-from zstandard import ZstdCompressionParameters, ZstdCompressor
 
 from edgemon.metrics import Counters
 from edgemon.records import KINDS
@@ -39,11 +36,13 @@ from edgemon.spool.quarantine import Quarantine
 from edgemon.spool.retention import Retention
 from edgemon.spool.segment import HEADER_BYTES, encode_record, parse_header
 from edgemon.spool.usage import SpoolUsage, usage_of
+from edgemon.typed import Protocol
+from edgemon.zstd import zstandard
 
 # Batches that are not durable: half of it forces a sync, all of it drops (and leaves a gap).
 MEMORY_SIZE_BYTES = 2 << 20
 # Tables for chunks of some kilobytes: level 1's own would take three times the memory.
-_JOURNAL_COMPRESSION = ZstdCompressionParameters.from_level(
+_JOURNAL_COMPRESSION = zstandard.ZstdCompressionParameters.from_level(
     1, window_log=15, hash_log=12, write_checksum=True, write_content_size=True
 )
 
@@ -122,7 +121,7 @@ class Spool:
         self._found_journals: list[tuple[str, int, FoundJournal]] = []
         self._lock: Lock | None = None
         self._abandoned = False
-        self._compressor = ZstdCompressor(compression_params=_JOURNAL_COMPRESSION)
+        self._compressor = zstandard.ZstdCompressor(compression_params=_JOURNAL_COMPRESSION)
 
     # -- life
 

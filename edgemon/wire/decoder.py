@@ -5,15 +5,14 @@ Nothing in it is believed: whatever the bytes are, the answer is a batch or a Da
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgpack
-import zstandard
 
 from edgemon.errors import DamagedError, UnsupportedError
 from edgemon.records import KINDS, Batch
+from edgemon.typed import Any
 from edgemon.wire import scheme
 from edgemon.wire.reading import MALFORMED, MAX_COLUMNS, line_of, read_columns
+from edgemon.zstd import zstandard
 
 
 def decode(frame: bytes) -> Batch:

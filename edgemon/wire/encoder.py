@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgpack
-import zstandard
 
 from edgemon._core import columns as core
 from edgemon.records import KINDS, Batch, Column
+from edgemon.typed import Any
 from edgemon.wire import numbers, scheme, text
 from edgemon.wire.numbers import Coded, Recipe
+from edgemon.zstd import zstandard
 
 LAYOUTS = ("columns", "plain")
 PRECISIONS = ("f64", "f32")

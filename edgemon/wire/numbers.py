@@ -7,9 +7,9 @@ again; it may turn out not to fit the next batch, and then the choice is made an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from edgemon._core import columns as core
+from edgemon.typed import NamedTuple
 from edgemon.wire import scheme
 
 # (encoding, what it needs to know…)

@@ -6,10 +6,10 @@ Raises one of MALFORMED for whatever does not fit together; the decoder turns it
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from edgemon._core import columns as core
 from edgemon.records import Column, Value
+from edgemon.typed import Any
 from edgemon.wire import scheme
 
 # What malformed parameters make Python and the kernels raise.

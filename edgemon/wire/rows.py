@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any
 
 import msgpack
 
 from edgemon.records import Batch, Column, Row, Rows, Value
+from edgemon.typed import Any
 from edgemon.wire import scheme, text
 
 _INT64 = range(-(2**63), 2**63)
