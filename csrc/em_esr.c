@@ -13,6 +13,7 @@ enum {
     ALIGNMENT = 64, /* of the floats: a cache line, and a vector of any processor */
 };
 
+#define FAR_BELOW_CEILING 1e30
 #define ROUNDING 1.001 /* more than what a sum of floats can be off after AHEAD steps */
 
 /* --- table ----------------------------------------------------------------------------------- */
@@ -297,21 +298,89 @@ static bool moves(float *restrict r, const float *restrict factors, size_t width
     return changed != 0;
 }
 
+/* The same AHEAD times, far from the ceiling; whether any R was another by the last. */
+static inline bool moves_ahead(float *restrict r, const float *restrict factors, size_t width)
+{
+    uint32_t changed = 0;
+    for (size_t k = 0; k < width; k++) {
+        float value = (r[k] + 1.0f) * factors[k];
+        value = (value + 1.0f) * factors[k];
+        float before = (value + 1.0f) * factors[k];
+        value = (before + 1.0f) * factors[k];
+        changed |= value != before;
+        r[k] = value;
+    }
+    return changed != 0;
+}
+
+/* `count` pushes, or as many as it takes until R has settled, where no bet wins: R can grow by 1 with each then. */
+static inline uint64_t settle(float *restrict r, const float *restrict factors, size_t width,
+                              uint64_t count)
+{
+    uint64_t done = 0;
+    while (count - done >= AHEAD) {
+        done += AHEAD;
+        if (!moves_ahead(r, factors, width))
+            return count;
+    }
+    return done;
+}
+
+#if defined(HAVE_AVX2)
+__attribute__((target("avx2"), flatten)) static uint64_t
+settle_avx2(float *restrict r, const float *restrict factors, size_t width, uint64_t count)
+{
+    return settle(r, factors, width, count);
+}
+#endif
+
+static void remember_alike(em_esr *esr, uint32_t cell, uint64_t count)
+{
+    if (count > 0 && esr->pushes % 2 != 0) {
+        remember(esr, cell);
+        count--;
+    }
+    while (count > 1) {
+        size_t at = esr->pushes % EM_ESR_HISTORY / 2, room = sizeof esr->history - at;
+        size_t pairs = count / 2 < room ? (size_t)(count / 2) : room;
+        memset(&esr->history[at], (int)(cell * 17), pairs);
+        esr->pushes += 2 * pairs;
+        count -= 2 * pairs;
+    }
+    if (count > 0)
+        remember(esr, cell);
+}
+
+/* R after `count` pushes into one cell. */
+static void push_alike(em_esr *esr, uint32_t cell, uint64_t count)
+{
+    const em_esr_table *table = esr->table;
+    const float *factors = table->factors + cell * table->width;
+    uint64_t done = 0;
+    if (table->largest[cell] <= 1.0f && (double)esr->total + (double)count < FAR_BELOW_CEILING) {
+#if defined(HAVE_AVX2)
+        if (esr->wide_vectors)
+            done = settle_avx2(esr->r, factors, table->width, count);
+        else
+#endif
+            done = settle(esr->r, factors, table->width, count);
+    }
+    while (done < count && moves(esr->r, factors, table->width))
+        done++;
+}
+
 void em_esr_repeat(em_esr *esr, double x, uint64_t count)
 {
     if (count == 0)
         return;
     const em_esr_table *table = esr->table;
     uint32_t cell = cell_of(table, x);
-    const float *factors = table->factors + cell * table->width;
-    for (uint64_t i = 1; i < count; i++)
-        if (!moves(esr->r, factors, table->width))
-            break;
-    esr->total = advance(esr->r, factors, table->width / LANES);
+    push_alike(esr, cell, count - 1);
+    esr->total =
+        advance(esr->r, table->factors + cell * table->width, table->width / LANES);
     uint64_t kept = count < EM_ESR_HISTORY ? count : EM_ESR_HISTORY;
     esr->pushes += count - kept;
-    for (; kept > 0; kept--)
-        remember(esr, cell);
+    remember_alike(esr, cell, kept);
 }
 
 double em_esr_mean(const em_esr *esr)

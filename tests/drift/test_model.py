@@ -445,6 +445,13 @@ def test_a_rare_event_that_is_told_only_when_it_happens_is_as_if_told_always() -
             eager.catch_up(number)
     lazy.catch_up(4_999)
     assert lazy.to_state() == eager.to_state()
+    for number in range(5_000, 12_000):  # more than what is remembered, and R settles meanwhile
+        eager.catch_up(number)
+        if number in (5_000, 5_003, 7_000):
+            lazy.catch_up(number)
+            assert lazy.to_state() == eager.to_state()
+    lazy.catch_up(11_999)
+    assert lazy.to_state() == eager.to_state()
 
 
 def test_memory_of_a_model_is_stated_and_does_not_grow() -> None:
