@@ -57,6 +57,7 @@ NEVER = {
     "edgemon.plugins",
     "edgemon.agent.plugins",
     "edgemon.config.plugins",
+    "edgemon.config.trust",
 }
 NOT_IN_THE_AGENT = NEVER | {
     "asyncio", "ssl", "_ssl", "_hashlib", "paho", "boto3", "botocore", "urllib.request", "http.client", "email",

@@ -153,9 +153,7 @@ def _sink(config: Config) -> str:
     if ship.sink == "file":
         return f"folder {ship.folder}, at most {format_size(ship.folder_max_bytes)}"
     if ship.sink == "plugin":
-        return (
-            f"plugin {next(name for name in config.plugins if config.plugins[name].kind == 'sink')}"
-        )
+        return f"plugin {config.plugin_sink.name}"
     if ship.sink == "none":
         return "none: all stays in the spool"
     if ship.sink == "s3":

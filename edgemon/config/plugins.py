@@ -1,20 +1,21 @@
 """[plugins.NAME]: programs and Python objects of others that collect series or take batches.
 
-Imported only for a file that has such a table. Who may have written the program is asked here, and again before each
-start: it runs with the rights of edgemon.
+Imported only for a file that has such a table. Who may have written a program is asked here, and again before each
+start (trust.py): it runs with the rights of edgemon.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import stat
+import re
 import sys
 from collections.abc import Iterator
 
 from edgemon.config.checks import Clash
+from edgemon.config.conditions import Command
 from edgemon.config.schema import COLLECTORS, Key, Section
 from edgemon.config.settings import Config, PluginSettings
+from edgemon.config.trust import distrust
 from edgemon.config.values import (
     Choice,
     Duration,
@@ -23,7 +24,6 @@ from edgemon.config.values import (
     RefusedError,
     Size,
     Text,
-    literal,
     shown,
 )
 from edgemon.typed import Any
@@ -31,34 +31,26 @@ from edgemon.typed import Any
 MAX_PLUGINS = 16
 NAME = r"[a-z][a-z0-9_]{0,31}"
 NAME_ALLOWED = "1 to 32 of the characters a-z 0-9 _, a letter first"
-_MAX_WORDS = 64
 _MAX_OPTIONS_BYTES = 16 * 1024
 
 
-class Command(Kind):
-    """A program and its arguments, without a shell."""
+class Program(Command):
+    """A command whose program nobody but root and edgemon's user can have written."""
 
     __slots__ = ()
 
     def __init__(self) -> None:
-        super().__init__(
-            f"a list of 1 to {_MAX_WORDS} texts, the first the absolute path of a program that belongs to root or "
-            "to edgemon's user and that not everybody may write"
+        super().__init__()
+        self.allowed += (
+            "; it must belong to root or to edgemon's user, and not everybody may write it"
         )
 
     def parse(self, raw: object) -> object:
-        if raw == []:
-            return raw
-        if not isinstance(raw, list) or len(raw) > _MAX_WORDS:
-            raise self.refuse(raw)
-        for index, word in enumerate(raw):
-            if not isinstance(word, str) or "\0" in word or len(word) > 4096:
-                raise RefusedError(f"has {shown(word)}, must be {self.allowed}", index)
-        if not os.path.isabs(raw[0]):
-            raise RefusedError(f"has {shown(raw[0])}, must be an absolute path", 0)
-        if problem := distrust(raw[0]):
+        words = super().parse(raw)
+        assert isinstance(words, list)
+        if words and (problem := distrust(words[0])):
             raise RefusedError(problem, 0)
-        return list(raw)
+        return words
 
 
 class Options(Kind):
@@ -103,7 +95,7 @@ PLUGINS = Section(
     (
         Key("kind", Choice("collector", "sink"), "collector",
             '"collector" gives series of the device; "sink" takes batches, with `ship.sink = "plugin"`.'),
-        Key("command", Command(), [], "The program that speaks the line protocol, and its arguments."),
+        Key("command", Program(), [], "The program that speaks the line protocol, and its arguments."),
         Key("entry_point", Text(r"[A-Za-z0-9._-]{0,64}", "at most 64 of the characters A-Z a-z 0-9 . _ -"), "",
             "In place of `command`: the name of a Python entry point of the group `edgemon.collectors` or "
             "`edgemon.sinks`. Not in the single binary."),
@@ -123,65 +115,13 @@ PLUGINS = Section(
 # fmt: on
 
 
-def distrust(path: str) -> str:
-    """Why a program is not started, in words that follow its key; "" where it may be.
-
-    It must be a file that can be run, and neither it nor a folder above it may be in the hands of anybody but root
-    and the user of edgemon: who can change the program has edgemon's rights.
-    """
-    owners = {0, os.geteuid()}
-    real = os.path.realpath(path)
-    try:
-        info = os.stat(real)
-    except OSError as error:
-        return f"{literal(path)}: {(error.strerror or str(error)).lower()}"
-    if not stat.S_ISREG(info.st_mode):
-        return f"{literal(path)} is not a file"
-    if not os.access(real, os.X_OK):
-        return f"{literal(path)} cannot be run: chmod +x"
-    if problem := _foreign(real, info, owners):
-        return problem
-    folders = {os.path.dirname(path), os.path.dirname(real)}
-    while folders:
-        folder = folders.pop()
-        try:
-            info = os.stat(folder)
-        except OSError as error:
-            return f"{literal(folder)}: {(error.strerror or str(error)).lower()}"
-        if problem := _foreign(folder, info, owners):
-            return problem
-        if folder != os.path.dirname(folder):
-            folders.add(os.path.dirname(folder))
-    return ""
-
-
-def _foreign(path: str, info: os.stat_result, owners: set[int]) -> str:
-    if info.st_uid not in owners:
-        return (
-            f"{literal(path)} belongs to user {info.st_uid}, must belong to root or to the user that edgemon runs "
-            f"as ({os.geteuid()}): chown"
-        )
-    sticky_folder = stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_ISVTX
-    if info.st_mode & stat.S_IWOTH and not sticky_folder:
-        return f"everybody may write {literal(path)}: chmod o-w"
-    return ""
-
-
 def name_problem(name: str) -> str:
     """Why a plugin cannot have this name; "" where it can."""
-    import re
-
     if not re.fullmatch(NAME, name, re.ASCII):
         return f"a plugin's name must be {NAME_ALLOWED}"
     if name in COLLECTORS:
         return "is the name of a collector of edgemon's own; choose another"
     return ""
-
-
-def sink_of(config: Config) -> PluginSettings | None:
-    """The plugin that `ship.sink = "plugin"` means."""
-    sinks = (plugin for plugin in config.plugins.values() if plugin.kind == "sink")
-    return next(sinks, None)
 
 
 def clashes(config: Config) -> Iterator[Clash]:

@@ -320,3 +320,8 @@ class Config(NamedTuple):
     def model(self, name: str) -> ModelSettings:
         """The settings of the model of that name."""
         return self.models.get(name) or self.models["*"]
+
+    @property
+    def plugin_sink(self) -> PluginSettings:
+        """The plugin that takes batches; there is one where `ship.sink` is "plugin"."""
+        return next(plugin for plugin in self.plugins.values() if plugin.kind == "sink")

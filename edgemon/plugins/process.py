@@ -24,7 +24,7 @@ from contextlib import suppress
 
 from edgemon import log
 from edgemon.config import Config, PluginSettings
-from edgemon.config.plugins import distrust
+from edgemon.config.trust import distrust
 from edgemon.flow.limit import TellLimit
 from edgemon.metrics import Counters
 from edgemon.plugins import protocol

@@ -9,7 +9,6 @@ from __future__ import annotations
 import select
 import selectors
 
-from edgemon.config.plugins import sink_of
 from edgemon.plugins import protocol
 from edgemon.plugins.process import STOPPED, End, PluginProcess, about
 from edgemon.plugins.protocol import Message
@@ -24,8 +23,7 @@ class PluginSink:
     """See the module's docstring, and Sink."""
 
     def __init__(self, context: SinkContext) -> None:
-        settings = sink_of(context.config)
-        assert settings is not None  # or the configuration had been refused
+        settings = context.config.plugin_sink
         agent = context.config.agent
         self._about = {"device": agent.device, "fleet": agent.fleet}
         self._events = context.events

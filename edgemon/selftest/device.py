@@ -149,11 +149,9 @@ def sink(place: Place) -> str:
 
 
 def _plugin(config: Config) -> str:
-    from edgemon.config.plugins import sink_of
     from edgemon.plugins.trial import Trial
 
-    settings = sink_of(config)
-    assert settings is not None  # or the configuration had been refused
+    settings = config.plugin_sink
     soon = settings._replace(start_timeout_s=min(SINK_S, settings.start_timeout_s))
     trial = Trial(config, soon)
     begun = time.monotonic()

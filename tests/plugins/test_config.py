@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgemon.config import parse, reload
-from edgemon.config.plugins import distrust
+from edgemon.config.trust import distrust
 from edgemon.errors import ConfigError
 
 SOIL = "[plugins.soil]\ncommand = ['/bin/true']\n"
@@ -51,7 +51,7 @@ def test_a_plugin_has_the_interval_of_the_device_unless_it_says_another() -> Non
         (f"[system]\nenabled = false\n{SOIL}",
          "2: system.enabled: a collector needs system.enabled = true"),
         ("[plugins.soil]\ncommand = ['soil']",
-         '2: plugins.soil.command: has "soil", must be an absolute path'),
+         '2: plugins.soil.command: has the program "soil", must be a list of at most 64 texts, an absolute path'),
         ("[plugins.soil]\ncommand = ['/bin/nonesuch']",
          '2: plugins.soil.command: "/bin/nonesuch": no such file or directory'),
         ("[plugins.soil]\ncommand = ['/etc/passwd']",
