@@ -361,7 +361,7 @@ class EdgeMonitor:
         self._config = config
 
     def _start_shipper(self, agent: Agent, config: Config) -> Shipper | None:
-        if config.ship.sink == "none":
+        if config.ship.sink == "none" and not config.has_notices:
             return None
         # What it reads: the settings in force, with the folders' full paths.
         write_atomically(OsFileSystem(), config.file, show(config).encode())

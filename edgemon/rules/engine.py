@@ -122,7 +122,7 @@ class Engine:
                 elif figure.scope == VERSION and figure.of == stream:
                     found.own[figure.name] = figure.take(row)
         if empty:
-            found.own.update(rate=0.0, errors=0.0)
+            found.own.update(rate=0.0, errors=0.0, truths=0.0)
         self._versions[model, version] = found
         notices: list[Notice | None] = []
         for rule in self.rules:

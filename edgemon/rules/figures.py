@@ -96,6 +96,26 @@ def _deviation(row: Row) -> float | None:
     return (m2 / n) ** 0.5 if n and m2 is not None else None
 
 
+def _score(name: str) -> Take:
+    """Of the predictions that met their truth; see edgemon/performance/scores.py."""
+
+    def take(row: Row) -> float | None:
+        from edgemon.performance.scores import (  # who names none of them does not load it
+            figures,
+            merge,
+        )
+
+        value = figures(merge({}, row)).get(name)
+        return float(value) if value is not None else None
+
+    return take
+
+
+def _estimated(row: Row) -> float | None:
+    n, correct = _number(row, "est_n"), _number(row, "est_correct")
+    return correct / n if n and correct is not None else None
+
+
 _NO_NUMBER = ("nan", "pinf", "ninf", "wrong_type")
 
 
@@ -147,6 +167,22 @@ FIGURES: tuple[Figure, ...] = (
            "Predictions that failed, as the application said.", _failed),
     Figure("errors.share", SHARE, VERSION, WINDOW,
            "Their share of all predictions.", _failed_share),
+    Figure("truths", NUMBER, VERSION, WINDOW,
+           "Predictions that met their truth.", _column("n"), "truth"),
+    Figure("accuracy", SHARE, VERSION, WINDOW,
+           "Share of them that was right.", _score("accuracy"), "truth"),
+    Figure("accuracy.estimated", SHARE, VERSION, WINDOW,
+           "Share of all that is right, estimated from calibrated confidences.", _estimated),
+    Figure("brier", NUMBER, VERSION, WINDOW,
+           "Brier score of the confidences of those.", _score("brier"), "truth"),
+    Figure("ece", NUMBER, VERSION, WINDOW,
+           "Expected calibration error of their confidences.", _score("ece"), "truth"),
+    Figure("mae", NUMBER, VERSION, WINDOW,
+           "Mean absolute error of a quantity.", _score("mae"), "truth"),
+    Figure("rmse", NUMBER, VERSION, WINDOW,
+           "Root of its mean squared error.", _score("rmse"), "truth"),
+    Figure("bias", NUMBER, VERSION, WINDOW,
+           "Mean of prediction minus truth.", _score("bias"), "truth"),
     Figure("silence", SECONDS, MODEL, LOOK,
            "Time since the model's last prediction, whatever its version."),
     Figure("clients", NUMBER, DEVICE, LOOK, "Applications that are connected."),

@@ -10,6 +10,8 @@ from edgemon._core.sketch import QuantileSketch
 from edgemon.config import parse
 from edgemon.config.settings import RuleSettings
 from edgemon.config.values import quoted
+from edgemon.performance.outcome import Classified, Measured
+from edgemon.performance.scores import Scores
 from edgemon.records import Row
 from edgemon.rules.engine import Engine
 from edgemon.rules.rule import MAX_INSTANCES, Key, Notice
@@ -167,6 +169,26 @@ def test_figures_of_a_window() -> None:
     for text, count in expected.items():
         engine = Engine(rules(text), (), 0.0)
         assert len(engine.window("m", "1", rows, 0.0)) == count, text
+
+
+def test_figures_of_truths() -> None:
+    classes, quantity = Scores(), Scores()
+    for true in ("a", "a", "a", "b"):
+        classes.push(Classified(true, "a", 0.9, 0.5))
+    for error in (3.0, -1.0):
+        quantity.push(Measured(error))
+    rows = [
+        [model_row(10) | {"est_n": 8, "est_correct": 6.0}, {"stream": "truth", **classes.row()}],
+        [model_row(10), {"stream": "truth", **quantity.row()}],
+    ]
+    expected = {
+        "truths == 4 and accuracy == 75%": 0, "accuracy.estimated == 0.75": 0,
+        "brier == 0.5 and ece > 0.14 and ece < 0.16": 0,
+        "mae == 2 and bias == 1 and rmse > 2.23 and rmse < 2.24": 1, "truths == 2": 1,
+    }  # fmt: skip
+    for text, which in expected.items():
+        fired = [len(Engine(rules(text), (), 0.0).window("m", "1", one, 0.0)) for one in rows]
+        assert fired == [which == 0, which == 1], text
 
 
 def test_an_empty_window_has_a_rate_of_zero() -> None:
