@@ -24,6 +24,7 @@ NAMES = (
     "backlog",
     "wear",
     "anomalies",
+    "rules",
     "promise",
     "together",
     "sharp",
