@@ -3,7 +3,7 @@
 A model has 20 streams of one kind. A profile is made of 10,000 fresh rows by the real ProfileBuilder
 (which estimates sqrt(tau) from them), the thresholds are those of the real ModelDetectors with the
 budget asked for, minimum effect 0; then every stream runs 1,000,000 predictions, and a window more,
-through the KS engine, and where sqrt(tau) allows it through the e-SR and the range detector too. The
+through the KS engine, and where sqrt(tau) allows it through the e-SR too. The
 share of models with any false alarm must be at most what was asked. One run of the KS answers for
 all budgets: the moments are kept at which h was larger than ever before. What is left out can only
 take alarms away: the live estimate of dependence, and the time in which an alarm is latched.
@@ -31,13 +31,12 @@ from scipy import stats
 from benchmarks import _peers, _svg
 from benchmarks._streams import KINDS, Stream, Values
 from edgemon._core.ks import Reference, SlidingKS
-from edgemon.drift.budget import numeric_shares
+from edgemon.drift.budget import numeric_shares, stream_probability
 from edgemon.drift.build import ProfileBuilder
 from edgemon.drift.detector import ModelDetectors
 from edgemon.drift.esr import MAX_SQRT_TAU, REFERENCE_SHARE, EsrDetector, alarm_level
-from edgemon.drift.parts import esr_table, rare_event
+from edgemon.drift.parts import esr_table
 from edgemon.drift.profile import FeatureProfile, Profile
-from edgemon.drift.rates import RareEvent
 
 BUDGETS = (0.01, 0.1)
 MODELS = 40
@@ -79,7 +78,7 @@ class Trial(NamedTuple):
 class Run(NamedTuple):
     """One stream. Alarms: for each budget the predictions to its first false alarm, -1 for none.
 
-    ks, others: of the KS; of e-SR and range, which are off where sqrt(tau) is large.  seen: the
+    ks, others: of the KS; of the e-SR, which is off where sqrt(tau) is large.  seen: the
     moments at which h was larger than ever, from 0.7 of the lowest threshold on.  m: of the reference.
     """
 
@@ -116,21 +115,17 @@ class Records:
 
 
 class Others:
-    """e-SR and range of one stream under one budget, as the real detector makes them."""
+    """e-SR of one stream under one budget, as the real detector makes it."""
 
     def __init__(
         self, feature: FeatureProfile, reference: Reference, trial: Trial, part: float
     ) -> None:
         shares = numeric_shares(part, feature.sqrt_tau)
-        self._low, self._high = feature.low, feature.high
         self._rows = 0
         self._esr: EsrDetector | None = None
-        self._range: RareEvent | None = None
         if shares.esr and (table := esr_table(feature, reference, part)) is not None:
             limit = alarm_level(trial.horizon, (1.0 - REFERENCE_SHARE) * shares.esr)
             self._esr = EsrDetector(table, limit)
-        if shares.outside:
-            self._range = rare_event(1, feature.n, trial.horizon, shares.outside, trial.window)
         self.first = -1
 
     def push(self, values: Values) -> None:
@@ -140,12 +135,6 @@ class Others:
         alarms = []
         if self._esr is not None and (crossed := self._esr.push_many(values.data)) >= 0:
             alarms.append(self._rows + crossed + 1)
-        if self._range is not None:
-            outside = np.flatnonzero((values < self._low) | (values > self._high)) + 1
-            for number in (self._rows + outside).tolist():
-                if self._range.yes(number):
-                    alarms.append(number)
-                    break
         self.first = min(alarms, default=-1)
         self._rows += len(values)
 
@@ -180,7 +169,10 @@ def simulate(trial: Trial, budgets: Sequence[float] = BUDGETS) -> list[Run]:
         wanted = [limit[name] for limit in limits]
         ks = SlidingKS(reference, trial.window, min(wanted))
         seen = Records(ks, max(1, min(wanted) * 7 // 10))
-        others = [Others(feature, reference, trial, b / trial.features) for b in budgets]
+        others = [
+            Others(feature, reference, trial, stream_probability(b, trial.features))
+            for b in budgets
+        ]
         left = trial.horizon + trial.window
         while left > 0:
             values = stream(min(CHUNK, left))
@@ -315,8 +307,8 @@ def report(results: Results) -> None:
     streams = [run for outcomes in results.models.values() for model in outcomes for run in model]
     on = sum(run.sqrt_tau <= MAX_SQRT_TAU for run in streams)
     print(
-        f"\nStreams with e-SR and range on (sqrt(tau) <= {MAX_SQRT_TAU}): {on} of {len(streams)}. False"
-        " alarms of streams, by the KS / by e-SR or range: "
+        f"\nStreams with e-SR on (sqrt(tau) <= {MAX_SQRT_TAU}): {on} of {len(streams)}. False"
+        " alarms of streams, by the KS / by e-SR: "
         + ", ".join(
             f"{sum(run.ks[i] >= 0 for run in streams)} / {sum(run.others[i] >= 0 for run in streams)}"
             f" (asked {budget:g})"

@@ -101,6 +101,7 @@ int em_table_init(em_table *table, uint64_t seed)
 {
     memset(table, 0, sizeof *table);
     table->seed = seed;
+    table->wall_s = (double)NAN;
     table->block = malloc(EM_BLOCK_VALUES * sizeof *table->block);
     table->ids = malloc(EM_BLOCK_ID_BYTES); /* the system gives memory to what is touched */
     if (table->block == NULL || table->ids == NULL) {
@@ -252,7 +253,7 @@ static void index_features(const em_table *table, em_model *model)
 }
 
 int32_t em_model_add(em_table *table, em_model *model, em_role role, const uint8_t *name,
-                     uint32_t name_size, em_window *window, em_watch *watch)
+                     uint32_t name_size, em_window *window, em_watch *watch, em_quality *quality)
 {
     assert(table->block_count == 0);
     bool feature = role == EM_ROLE_FEATURE;
@@ -271,6 +272,7 @@ int32_t em_model_add(em_table *table, em_model *model, em_role role, const uint8
         .name_size = copy != NULL ? name_size : 0,
         .window = window,
         .watch = watch,
+        .quality = quality,
         .feature = feature,
     };
     if (role == EM_ROLE_OUTPUT)
@@ -407,8 +409,6 @@ static bool put_features(em_table *table, em_model *model, const em_event *event
         const em_stream *stream = &model->streams[slot];
         if (!stream->feature || stream->stamp == stamp)
             continue;
-        if (!stream->absence_known)
-            return false;
         put_special(table, model, slot, MISSING_BITS);
     }
     return true;
@@ -444,6 +444,14 @@ bool em_table_cell(const em_table *table, uint32_t column, uint32_t row, double 
     return *x == *x || (to_bits(*x) != MISSING_BITS && to_bits(*x) != NOTHING_BITS);
 }
 
+static uint8_t what_is_wrong(const em_table *table, em_model *model, const em_event *event)
+{
+    unsigned wrong = event->has_ts ? em_rows_time(model->rows, event->ts, table->wall_s) : 0;
+    if (event->features_length < model->features)
+        wrong |= 1u << EM_ASK_FEATURES;
+    return (uint8_t)wrong;
+}
+
 em_taken em_table_take(em_table *table, const em_event *event)
 {
     if (event->type != EM_PREDICTION || event->wrong_type != 0 ||
@@ -463,6 +471,8 @@ em_taken em_table_take(em_table *table, const em_event *event)
         !put_optional(table, model, model->latency, event->has_latency, event->latency_s) ||
         !put_features(table, model, event))
         return EM_SLOW;
+    if (model->rows != NULL)
+        table->wrong[table->block_count] = what_is_wrong(table, model, event);
     bool skipped = model->skip > 0;
     if (skipped)
         model->skip--;
@@ -529,33 +539,96 @@ static unsigned ask_watch(const em_stream *stream, const double *column, uint32_
         uint32_t end = numbers_until(stream, column, *at, count);
         if (end > *at)
             *at += (uint32_t)em_watch_push_until(stream->watch, column + *at, end - *at, &told);
-        else if (to_bits(column[(*at)++]) != NOTHING_BITS)
-            told = em_watch_missing(stream->watch);
+        else
+            (*at)++;
     }
     return told;
+}
+
+/* As ask_watch. */
+static unsigned ask_quality(const em_stream *stream, const double *column, uint32_t count,
+                            uint32_t *at)
+{
+    unsigned told = 0;
+    while (*at < count && told == 0) {
+        uint32_t end = numbers_until(stream, column, *at, count);
+        if (end > *at) {
+            *at += (uint32_t)em_quality_push_until(stream->quality, column + *at, end - *at, &told);
+            continue;
+        }
+        uint64_t bits = to_bits(column[(*at)++]);
+        if (bits != NOTHING_BITS)
+            told = em_rates_answer(&stream->quality->rates,
+                                   1u << (bits == MISSING_BITS ? EM_ASK_MISSING : EM_ASK_NAN));
+    }
+    return told;
+}
+
+static unsigned ask_rows(em_table *table, uint32_t count, uint32_t *at)
+{
+    em_model *model = table->block_model;
+    unsigned told = 0;
+    if (*at == 0 && table->some_same && model->feature_streams != 0)
+        for (uint32_t i = 0; i < count; i++)
+            table->wrong[i] |= (uint8_t)(table->same[i] << EM_ASK_REPEATED);
+    *at += (uint32_t)em_rows_push_until(model->rows, table->wrong + *at, count - *at, &told);
+    return told;
+}
+
+/* Whom to ask of a stream, in this order. */
+enum { FILL, WATCH, QUALITY, DONE };
+
+static void fill(em_table *table, em_stream *stream, const double *column, uint32_t count)
+{
+    fill_window(stream, column, count);
+    if (stream->feature && stream->quality != NULL) {
+        if (table->some_same)
+            table->some_same = em_quality_compare(stream->quality, column, count, table->same);
+        else
+            stream->quality->cell = to_bits(column[count - 1]);
+    }
 }
 
 unsigned em_table_next(em_table *table, uint32_t *slot, uint32_t *at)
 {
     em_model *model = table->block_model;
     uint32_t count = table->block_count;
-    for (; count != 0 && table->slot < model->stream_count; table->slot++, table->at = 0) {
+    unsigned told = 0;
+    if (count != 0 && table->slot == 0 && table->at == 0 && table->part == FILL) {
+        memset(table->same, 1, count);
+        table->some_same = model->rows != NULL;
+    }
+    for (; count != 0 && told == 0 && table->slot < model->stream_count;) {
         em_stream *stream = &model->streams[table->slot];
         const double *column = table->block + table->slot * table->block_capacity;
-        if (table->at == 0)
-            fill_window(stream, column, count);
-        if (stream->watch != NULL) {
-            unsigned told = ask_watch(stream, column, count, &table->at);
-            if (told != 0) {
-                *slot = table->slot;
-                *at = table->at - 1;
-                return told;
-            }
+        if (table->part == FILL)
+            fill(table, stream, column, count);
+        else if (table->part == WATCH && stream->watch != NULL)
+            told = ask_watch(stream, column, count, &table->at);
+        else if (table->part == QUALITY && stream->quality != NULL &&
+                 (told = ask_quality(stream, column, count, &table->at)) != 0)
+            told |= EM_TOLD_QUALITY;
+        *slot = table->slot;
+        *at = table->at - 1;
+        if (told != 0)
+            return told;
+        table->at = 0;
+        if (++table->part == DONE) {
+            table->part = FILL;
+            stream->special = false;
+            table->slot++;
         }
-        stream->special = false;
+    }
+    if (count != 0 && model->rows != NULL && table->at < count) {
+        told = ask_rows(table, count, &table->at);
+        *slot = model->stream_count;
+        *at = table->at - 1;
+        if (told != 0)
+            return told | EM_TOLD_QUALITY;
     }
     table->slot = 0;
     table->at = 0;
+    table->part = FILL;
     table->block_count = 0;
     return 0;
 }

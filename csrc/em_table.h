@@ -12,11 +12,14 @@
  * the other gives, as long as news are sorted by (prediction, stream) afterwards; and while a column is taken, the
  * state of its stream stays in the processor's nearest cache.
  *
+ * Quality. What is wrong with a row (em_rows) is noted when it is taken and answered when the block is emptied, after
+ * the streams: whether it repeats the row before is seen column by column, as long as some row may.
+ *
  * Raw rows. Of a model that is `keep`, the block also holds time and id of those that `skip` would show, and which they
  * are, so that the caller can take columns of raw rows before he fills the block again. What is skipped after each is told
  * ahead, in `gaps`; without one the block is as good as full.
  *
- * Ownership: names are copied; windows and watches are borrowed and outlive their stream. All functions that enter
+ * Ownership: names are copied; windows, watches, qualities and rows are borrowed and outlive their stream or model. All functions that enter
  * something allocate, em_table_take and em_table_next do not.
  * Complexity: take: O(features), by memcmp where names come in the order of the last prediction, else by hash.
  */
@@ -28,6 +31,7 @@
 #include <stdint.h>
 
 #include "em_event.h"
+#include "em_quality.h"
 #include "em_watch.h"
 #include "em_window.h"
 
@@ -49,8 +53,8 @@ typedef struct em_stream {
     uint32_t name_size;
     em_window *window;  /* its parts may be NULL: then a number is the caller's */
     em_watch *watch;    /* NULL: nobody watches */
+    em_quality *quality; /* NULL: nobody asks */
     bool feature;
-    bool absence_known; /* that it may be missing from an event is no news any more */
     bool special;       /* its column holds more than numbers */
     uint64_t stamp;     /* of the last prediction that had it */
 } em_stream;
@@ -77,6 +81,7 @@ typedef struct em_model {
     bool eager;        /* the caller empties the block before he looks at one that is shown */
     uint64_t skip;     /* so many need no look, then one does */
     uint64_t stamp;
+    em_rows *rows; /* NULL: nobody asks */
     void *owner; /* the caller's */
 } em_model;
 
@@ -95,7 +100,11 @@ typedef struct em_table {
     int32_t id_sizes[EM_BLOCK_ROWS]; /* of each of them; -1: it has none */
     em_model *block_model;
     uint32_t block_count, block_capacity;
-    uint32_t slot, at; /* where em_table_next goes on */
+    uint32_t slot, part, at; /* where em_table_next goes on */
+    double wall_s;     /* the clock as events come in; NaN: unknown */
+    bool some_same;    /* whether any row of the block may repeat the one before */
+    uint8_t same[EM_BLOCK_ROWS];
+    uint8_t wrong[EM_BLOCK_ROWS]; /* bits of em_rows */
 } em_table;
 
 /* seed: random, so that a client cannot choose collisions.  0, or -1 when there is no memory. */
@@ -112,7 +121,7 @@ void em_table_remove(em_table *table, em_model *model);
 /* A stream of the model, its slot; the block must be empty. name: of a feature, else ignored; size 0: it is found by
  * position alone. -1 when there is no memory. O(streams). */
 int32_t em_model_add(em_table *table, em_model *model, em_role role, const uint8_t *name,
-                     uint32_t name_size, em_window *window, em_watch *watch);
+                     uint32_t name_size, em_window *window, em_watch *watch, em_quality *quality);
 /* Features that come as a list of `length` are these slots. 0, or -1 when there is no memory. */
 int em_model_set_positions(em_model *model, const uint32_t *slots, uint32_t length);
 /* Forgets the streams; the block must be empty. */
@@ -137,9 +146,10 @@ em_verdict em_table_feed(em_table *table, em_decoder *decoder, em_framing *frami
 /* Entry `row` of a column, `stream_count` for the time: false where there is none, or it was missing. */
 bool em_table_cell(const em_table *table, uint32_t column, uint32_t row, double *x);
 
-/* Empties the block until a watch tells something: what (EM_WATCH_...), in which slot, at which prediction of the
- * block, from 0. 0: all is done; then the block is empty, and what
- * was in it can be read until the next prediction is taken. */
+/* Empties the block until a watch, a quality or the rows tell something: what (EM_WATCH_..., or by EM_TOLD_QUALITY bits
+ * of em_quality.h), in which slot, the number of streams for the rows, at which prediction of the block, from 0. 0: all is
+ * done; then the block is empty, and what was in it can be read until the next prediction is taken. */
+#define EM_TOLD_QUALITY (1u << 16)
 unsigned em_table_next(em_table *table, uint32_t *slot, uint32_t *at);
 
 #endif

@@ -1,6 +1,7 @@
 """A numeric stream: what its open window counts, and who watches it."""
 
-from libc.stdint cimport uint64_t
+from libc.math cimport NAN
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from edgemon._core._border cimport ordered, real
 from edgemon._core.esr cimport EsrDetector, c_bool
@@ -16,17 +17,26 @@ cdef extern from "em_window.h" nogil:
 cdef extern from "em_watch.h" nogil:
     const int EM_WATCH_KS
     const int EM_WATCH_ESR
-    const int EM_WATCH_RANGE
-    const int EM_WATCH_MISSING
     const int EM_WATCH_TICK
+    size_t em_watch_push_until(em_watch *, const double *, size_t, unsigned *)
+
+cdef extern from "em_quality.h" nogil:
+    const unsigned EM_QUALITY_TICK
+    const unsigned EM_QUALITY_RUN
+    const unsigned EM_QUALITY_MOVED
+    const uint64_t EM_CELL_NONE
     c_bool em_answers_yes(em_answers *, uint64_t)
     void em_answers_catch_up(em_answers *, uint64_t)
-    size_t em_watch_push_until(em_watch *, const double *, size_t, unsigned *)
-    unsigned em_watch_missing(em_watch *)
+    void em_quality_init(em_quality *)
+    void em_rows_init(em_rows *)
+    unsigned em_rates_answer(em_rates *, unsigned)
+    size_t em_quality_push_until(em_quality *, const double *, size_t, unsigned *)
+    unsigned em_rows_time(em_rows *, double, double)
+    c_bool em_quality_compare(em_quality *, const double *, size_t, uint8_t *)
 
 
-KS, ESR, RANGE, MISSING = EM_WATCH_KS, EM_WATCH_ESR, EM_WATCH_RANGE, EM_WATCH_MISSING
-TICK = EM_WATCH_TICK
+KS, ESR, TICK = EM_WATCH_KS, EM_WATCH_ESR, EM_WATCH_TICK
+QUALITY_TICK, RUN, MOVED = EM_QUALITY_TICK, EM_QUALITY_RUN, EM_QUALITY_MOVED
 
 
 cdef class NumberWindow:
@@ -107,14 +117,9 @@ cdef class Answers:
 
 
 cdef class NumberWatch:
-    def wire(self, SlidingKS ks not None, Answers outside, Answers missing):
-        for answers in (outside, missing):
-            if answers is not None and (<Answers>answers).answers.esr == NULL:
-                raise ValueError("answers without a detector")
-        self.watched_ks, self.outside, self.missing_answers = ks, outside, missing
+    def wire(self, SlidingKS ks not None):
+        self.watched_ks = ks
         self.watch.ks = &ks.ks
-        self.watch.outside = NULL if outside is None else &outside.answers
-        self.watch.missing = NULL if missing is None else &missing.answers
         if self.watch.until == 0:
             self.watch.until = 1
 
@@ -126,11 +131,6 @@ cdef class NumberWatch:
         em_watch_push_until(&self.watch, &value, 1, &told)
         return told
 
-    def take_missing(self):
-        if self.watch.ks == NULL:
-            raise ValueError("a watch that is not wired")
-        return em_watch_missing(&self.watch)
-
     @property
     def active_esr(self):
         return self.active
@@ -141,30 +141,12 @@ cdef class NumberWatch:
         self.watch.esr = NULL if esr is None else &esr.esr
 
     @property
-    def range(self):
-        return self.watch.low, self.watch.high
-
-    @range.setter
-    def range(self, bounds):
-        low, high = bounds
-        self.watch.low = ordered(low)
-        self.watch.high = ordered(high)
-
-    @property
     def pushed(self):
         return self.watch.pushed
 
     @pushed.setter
     def pushed(self, uint64_t value):
         self.watch.pushed = value
-
-    @property
-    def seen(self):
-        return self.watch.seen
-
-    @seen.setter
-    def seen(self, uint64_t value):
-        self.watch.seen = value
 
     @property
     def until(self):
@@ -191,3 +173,190 @@ cdef class NumberWatch:
     @drifted.setter
     def drifted(self, bint value):
         self.watch.latched = value
+
+
+cdef class RateChecks:
+    cdef int check(self, unsigned question) except -1:
+        if question >= EM_QUESTIONS:
+            raise ValueError(f"no question {question}")
+        return 0
+
+    def attach(self, unsigned question, Answers answers):
+        self.check(question)
+        if answers is not None and answers.answers.esr == NULL:
+            raise ValueError("answers without a detector")
+        self.kept[question] = answers
+        self.rates.answers[question] = NULL if answers is None else &answers.answers
+
+    def yes(self, unsigned question):
+        self.check(question)
+        return self.rates.yes[question]
+
+    def learnt(self, unsigned question):
+        self.check(question)
+        return self.rates.learnt[question]
+
+    def set_learnt(self, unsigned question, uint64_t count):
+        self.check(question)
+        self.rates.learnt[question] = count
+
+    def answer(self, unsigned yes):
+        return em_rates_answer(self.rates, yes)
+
+    def reset_window(self):
+        cdef int question
+        for question in range(EM_QUESTIONS):
+            self.rates.yes[question] = 0
+
+    @property
+    def seen(self):
+        return self.rates.seen
+
+    @seen.setter
+    def seen(self, uint64_t value):
+        self.rates.seen = value
+
+    @property
+    def until(self):
+        return self.rates.until
+
+    @until.setter
+    def until(self, uint64_t value):
+        if value == 0:
+            raise ValueError("a tick is at least one answer away")
+        self.rates.until = value
+
+    @property
+    def asked(self):
+        return self.rates.asked
+
+    @asked.setter
+    def asked(self, uint32_t value):
+        self.rates.asked = value
+
+    @property
+    def muted(self):
+        return self.rates.muted
+
+    @muted.setter
+    def muted(self, uint32_t value):
+        self.rates.muted = value
+
+    @property
+    def learning(self):
+        return self.rates.learning
+
+    @learning.setter
+    def learning(self, bint value):
+        self.rates.learning = value
+
+
+cdef class StreamCheck(RateChecks):
+    def __cinit__(self):
+        em_quality_init(&self.quality)
+        self.rates = &self.quality.rates
+        self.kept = [None] * EM_QUESTIONS
+
+    def take(self, x):
+        cdef double value = ordered(x)
+        cdef unsigned told = 0
+        em_quality_push_until(&self.quality, &value, 1, &told)
+        return told
+
+    def same(self, x):
+        cdef double value = real(x)
+        cdef uint8_t same = 1
+        if value != value:
+            value = NAN
+        return em_quality_compare(&self.quality, &value, 1, &same)
+
+    def same_cell(self, uint64_t bits):
+        cdef bint same = self.quality.cell == bits
+        self.quality.cell = bits
+        return same
+
+    def reset_window(self):
+        RateChecks.reset_window(self)
+        self.quality.longest = 0
+
+    @property
+    def range(self):
+        return self.quality.low, self.quality.high
+
+    @range.setter
+    def range(self, bounds):
+        low, high = bounds
+        self.quality.low = ordered(low)
+        self.quality.high = ordered(high)
+
+    @property
+    def last(self):
+        return self.quality.last
+
+    @property
+    def run(self):
+        return self.quality.run
+
+    @property
+    def longest(self):
+        return self.quality.longest
+
+    @property
+    def run_limit(self):
+        return self.quality.run_limit
+
+    @run_limit.setter
+    def run_limit(self, uint64_t value):
+        self.quality.run_limit = value
+
+    @property
+    def ties(self):
+        return self.quality.ties
+
+    @ties.setter
+    def ties(self, uint64_t value):
+        self.quality.ties = value
+
+    @property
+    def numbers(self):
+        return self.quality.numbers
+
+    @numbers.setter
+    def numbers(self, uint64_t value):
+        self.quality.numbers = value
+
+    @property
+    def counting(self):
+        return self.quality.counting
+
+    @counting.setter
+    def counting(self, bint value):
+        self.quality.counting = value
+
+    @property
+    def stuck(self):
+        return self.quality.stuck
+
+    @stuck.setter
+    def stuck(self, bint value):
+        self.quality.stuck = value
+
+    def resume_run(self, double last, uint64_t run):
+        self.quality.last = last
+        self.quality.run = run
+
+
+cdef class RowCheck(RateChecks):
+    def __cinit__(self):
+        em_rows_init(&self.rows)
+        self.rates = &self.rows.rates
+        self.kept = [None] * EM_QUESTIONS
+
+    def time(self, double ts, double wall_s):
+        return em_rows_time(&self.rows, ts, wall_s)
+
+    def forget_time(self):
+        self.rows.last_ts = NAN
+
+    def set_limits(self, double late_s, double early_s, double disorder_s):
+        self.rows.late_s, self.rows.early_s, self.rows.disorder_s = late_s, early_s, disorder_s

@@ -10,12 +10,13 @@ from edgemon._core._event cimport (
     em_verdict,
 )
 from edgemon._core.esr cimport c_bool
-from edgemon._core.gauge cimport em_watch, em_window
+from edgemon._core.gauge cimport RowCheck, em_quality, em_rows, em_watch, em_window
 
 
 cdef extern from "em_table.h" nogil:
     const uint32_t EM_BLOCK_ROWS
     const uint32_t EM_GAPS
+    const unsigned EM_TOLD_QUALITY
     ctypedef enum em_role:
         EM_ROLE_FEATURE
         EM_ROLE_OUTPUT
@@ -26,7 +27,7 @@ cdef extern from "em_table.h" nogil:
         EM_FULL
         EM_SLOW
     ctypedef struct em_stream:
-        bint absence_known
+        pass
     ctypedef struct em_model:
         em_stream *streams
         uint32_t stream_count
@@ -40,6 +41,7 @@ cdef extern from "em_table.h" nogil:
         uint32_t gap_next
         uint64_t *gaps
         uint64_t skip
+        em_rows *rows
         void *owner
     ctypedef struct em_table:
         em_model *block_model
@@ -48,12 +50,14 @@ cdef extern from "em_table.h" nogil:
         uint32_t kept
         uint32_t *kept_rows
         int32_t *id_sizes
+        double wall_s
     int em_table_init(em_table *, uint64_t)
     void em_table_free(em_table *)
     em_model *em_table_add(em_table *, const uint8_t *, uint32_t, const uint8_t *, uint32_t)
     void em_table_remove(em_table *, em_model *)
     int32_t em_model_add(
-        em_table *, em_model *, em_role, const uint8_t *, uint32_t, em_window *, em_watch *
+        em_table *, em_model *, em_role, const uint8_t *, uint32_t, em_window *, em_watch *,
+        em_quality *
     )
     int em_model_set_positions(em_model *, const uint32_t *, uint32_t)
     void em_model_clear(em_model *)
@@ -72,7 +76,7 @@ cdef class ModelSlots
 cdef class StreamTable:
     cdef em_table table
     cdef set entered  # the ModelSlots: their models point at them
-    cdef object on_told, on_counted, on_waiting, on_rows
+    cdef object on_told, on_quality, on_counted, on_waiting, on_rows
     cdef public object moment
     cdef ModelSlots waiting  # whose raw rows wait; None: nobody's
     cdef dict columns  # of those rows
@@ -88,5 +92,6 @@ cdef class ModelSlots:
     cdef StreamTable table
     cdef readonly object owner
     cdef int check(self) except -1
-    cdef list kept  # the windows and watches that the model borrows
+    cdef list kept  # the windows, watches and checks that the model borrows
+    cdef RowCheck rows
     cdef list names  # of the slots

@@ -2,27 +2,30 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from edgemon._core.decode import Stream
-from edgemon._core.gauge import NumberWatch, NumberWindow
+from edgemon._core.gauge import NumberWatch, NumberWindow, RowCheck, StreamCheck
 
 class StreamTable:
     """The hot path (csrc/em_table.h): predictions of known models go from the bytes of a connection into their
     streams, without a Python object each. Holds what is entered, decides nothing.
 
     seed: of the hash over names, random.  on_told(owner, slot, told): a watch has something to tell, at the
-    prediction that is the last it saw; what this returns is collected unless it is None.  on_counted(owner, count,
-    news): so many predictions are in their streams; news: None or [(which of them, from 0, what on_told gave)].
+    prediction that is the last it saw; what this returns, a list, is collected.  on_quality: the same of a stream's
+    check, and with the number of streams as the slot, of the rows'.  on_counted(owner, count, news): so many
+    predictions are in their streams; news: None or [(which of them, from 0, one that these gave)].
     Raw rows of those that `skip` stopped at, where the model is to be kept, wait until there are as many as gaps, or
     another model has some, or `give` asks for them; of a model without gaps they never wait. on_waiting(): from now
     on some wait.  on_rows(owner, columns, moments): they leave; columns: "id", "ts" (seconds), and the name of a
     stream -> a value for each, None where there is none. A column without a value is left out.  moments: `moment` as
     it was when each was taken.
+    wall_s: the clock at which events come in, for their times; NaN, which it begins with: unknown.
     Memory: 64 KB, and some hundred bytes a model and a stream; of rows that wait, at most 64, what they hold.
     """
 
     def __init__(
         self,
         seed: int,
-        on_told: Callable[[Any, int, int], Any],
+        on_told: Callable[[Any, int, int], list[Any]],
+        on_quality: Callable[[Any, int, int], list[Any]],
         on_counted: Callable[[Any, int, list[tuple[int, Any]] | None], None],
         on_waiting: Callable[[], None],
         on_rows: Callable[[Any, dict[str, list[Any]], list[Any]], None],
@@ -43,6 +46,7 @@ class StreamTable:
     @property
     def predictions(self) -> int:
         """That were taken so far."""
+    wall_s: float
 
 class ModelSlots:
     """A model in a StreamTable. Its streams are its slots, numbered as they are entered.
@@ -59,13 +63,20 @@ class ModelSlots:
     features: int
     owner: Any
     def __init__(self) -> NoReturn: ...
-    def enter(self, stream: str, name: str, window: NumberWindow, watch: NumberWatch | None) -> int:
+    def enter(
+        self,
+        stream: str,
+        name: str,
+        window: NumberWindow,
+        watch: NumberWatch | None,
+        check: StreamCheck | None,
+    ) -> int:
         """Enter a stream of numbers, its slot. stream: "output", "latency", else a feature called `name` in events;
-        "": it is found by position alone. window and watch stay its own until `clear`."""
+        "": it is found by position alone. window, watch and check stay its own until `clear`."""
     def set_positions(self, slots: list[int]) -> None:
         """Features that come as a list of as many are these."""
-    def know_absence(self, slot: int) -> None:
-        """That this feature is absent from an event is no news."""
+    def set_rows(self, rows: RowCheck | None) -> None:
+        """Who is asked about the rows; it stays its own until another is."""
     def set_gaps(self, gaps: Sequence[int] | None) -> None:
         """Of a model that is kept: what skip becomes after each row from now on, at most 64 are taken; when they are
         used up, what comes is not taken until there are more. None: 0 for ever."""

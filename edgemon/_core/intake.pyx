@@ -6,12 +6,19 @@ from libc.stdlib cimport free, malloc
 
 from edgemon._core._event cimport *
 from edgemon._core.decode cimport Stream
-from edgemon._core.gauge cimport NumberWatch, NumberWindow, em_watch
+from edgemon._core.gauge cimport (
+    NumberWatch,
+    NumberWindow,
+    RowCheck,
+    StreamCheck,
+    em_quality,
+    em_watch,
+)
 
 
 cdef class StreamTable:
-    def __cinit__(self, uint64_t seed, on_told, on_counted, on_waiting, on_rows):
-        self.on_told, self.on_counted = on_told, on_counted
+    def __cinit__(self, uint64_t seed, on_told, on_quality, on_counted, on_waiting, on_rows):
+        self.on_told, self.on_quality, self.on_counted = on_told, on_quality, on_counted
         self.on_waiting, self.on_rows = on_waiting, on_rows
         self.entered = set()
         if em_table_init(&self.table, seed):
@@ -51,6 +58,14 @@ cdef class StreamTable:
     def predictions(self):
         return self.taken
 
+    @property
+    def wall_s(self):
+        return self.table.wall_s
+
+    @wall_s.setter
+    def wall_s(self, double value):
+        self.table.wall_s = value
+
     cdef int empty(self) except -1:
         """All that waits in the block goes into its streams."""
         cdef uint32_t count = self.table.block_count, slot = 0, at = 0
@@ -64,11 +79,14 @@ cdef class StreamTable:
                 told = em_table_next(&self.table, &slot, &at)
             if told == 0:
                 break
-            one = self.on_told(slots.owner, slot, told)
-            if one is not None:
+            if told & EM_TOLD_QUALITY:
+                some = self.on_quality(slots.owner, slot, told ^ EM_TOLD_QUALITY)
+            else:
+                some = self.on_told(slots.owner, slot, told)
+            if some:
                 if news is None:
                     news = []
-                news.append((at, one))
+                news += [(at, one) for one in some]
         self.taken += count
         self.on_counted(slots.owner, count, news)
         if slots.model != NULL and slots.model.keep and self.table.kept:
@@ -171,7 +189,10 @@ cdef class ModelSlots:
             raise ValueError("the block is not empty")
         return 0
 
-    def enter(self, str stream not None, str name not None, NumberWindow window not None, NumberWatch watch):
+    def enter(
+        self, str stream not None, str name not None, NumberWindow window not None, NumberWatch watch,
+        StreamCheck check,
+    ):
         cdef bytes raw = name.encode()
         cdef em_watch *watched = NULL
         cdef em_role role = EM_ROLE_FEATURE
@@ -187,10 +208,11 @@ cdef class ModelSlots:
         cdef int32_t slot = em_model_add(
             &self.table.table, self.model, role, <const uint8_t *>PyBytes_AS_STRING(raw),
             <uint32_t>PyBytes_GET_SIZE(raw), &window.window, watched,
+            NULL if check is None else &check.quality,
         )
         if slot < 0:
             raise MemoryError("no memory for a stream")
-        self.kept.append((window, watch))
+        self.kept.append((window, watch, check))
         self.names.append(stream)
         return slot
 
@@ -210,11 +232,10 @@ cdef class ModelSlots:
         finally:
             free(copy)
 
-    def know_absence(self, uint32_t slot):
+    def set_rows(self, RowCheck rows):
         self.check()
-        if slot >= self.model.stream_count:
-            raise ValueError(f"no slot {slot}")
-        self.model.streams[slot].absence_known = True
+        self.rows = rows
+        self.model.rows = NULL if rows is None else &rows.rows
 
     def clear(self):
         self.check()

@@ -17,6 +17,7 @@ The body is a msgpack array with a map for each (model, version), the one seen l
     profile  str    hash of the profile that the detectors had
     drift    bin    ModelDetectors.to_state, absent without detectors
     performance  bin  Performance.to_state, absent where nothing is known of the model's errors
+    quality  bin    ModelQuality.to_state, absent where it is off
 
 `past` beside it, with the magic b"EDGEPAST" and the same header, has the past of the device's series as its body:
 `edgemon.anomaly.Anomalies.to_state`.
@@ -48,13 +49,14 @@ _LEVEL = 3
 
 
 class Saved(NamedTuple):
-    """One (model, version). profile: the hash of its profile.  drift, performance: b"" without."""
+    """One (model, version). profile: the hash of its profile.  drift, performance, quality: b"" without."""
 
     model: str
     version: str
     profile: str
     drift: bytes
     performance: bytes = b""
+    quality: bytes = b""
 
 
 def encode(saved: list[Saved]) -> bytes:
@@ -62,7 +64,7 @@ def encode(saved: list[Saved]) -> bytes:
     maps = []
     for one in saved:
         fields = one._asdict()
-        for name in ("drift", "performance"):
+        for name in ("drift", "performance", "quality"):
             if not fields[name]:
                 del fields[name]
         maps.append(fields)
@@ -86,6 +88,7 @@ def decode(data: bytes, source: str) -> list[Saved]:
                 str(fields["profile"]),
                 bytes(fields.get("drift", b"")),
                 bytes(fields.get("performance", b"")),
+                bytes(fields.get("quality", b"")),
             )
             for fields in msgpack.unpackb(body)
         ]

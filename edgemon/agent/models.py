@@ -20,7 +20,10 @@ from edgemon.drift.profile import Profile
 from edgemon.flow.rate import RateMeter
 from edgemon.flow.window import StreamWindow
 from edgemon.metrics import Counters
-from edgemon.quality.schema import Schema, SchemaChange, StreamKind
+from edgemon.quality.kinds import FEATURES_CHANGED, REPEATED, QualityNews
+from edgemon.quality.model import ModelQuality
+from edgemon.quality.schema import Schema, StreamKind
+from edgemon.quality.stream import StreamQuality
 from edgemon.records import Prediction, Row
 from edgemon.typed import TYPE_CHECKING
 
@@ -35,7 +38,7 @@ _RATE_SLOT_S = 10.0
 # A window that was cut shorter says little about the rate.
 _SHORTEST_RATE_S = 1.0
 
-News = Transition | SchemaChange
+News = Transition | QualityNews
 
 
 class StreamBudget:
@@ -62,10 +65,11 @@ class Model:
     """
 
     __slots__ = (
-        "_absences", "_baseline", "_budget", "_capture", "_classes", "_counters", "_detector_of", "_feature_names",
-        "_pending", "_recording", "_reported", "_slot_of", "_streams", "configured", "counted", "detectors", "failed",
-        "failures", "joins", "last_seen_s", "latency", "model", "news", "performance", "predictions", "profile", "rate",
-        "schema", "settings", "slots", "version", "window_end_s", "window_start_s",
+        "_baseline", "_budget", "_capture", "_check_of", "_checks", "_classes", "_counters", "_detector_of",
+        "_feature_names", "_pending", "_recording", "_reported", "_slot_of", "_streams", "configured", "counted",
+        "detectors", "failed", "failures", "joins", "last_seen_s", "latency", "model", "news", "performance",
+        "predictions", "profile", "quality", "rate", "schema", "settings", "slots", "version", "window_end_s",
+        "window_start_s",
     )  # fmt: skip
 
     def __init__(
@@ -75,6 +79,7 @@ class Model:
         settings: ModelSettings,
         profile: Profile | None,
         detectors: ModelDetectors | None,
+        quality: ModelQuality | None,
         capture: Capture,
         table: StreamTable,
         budget: StreamBudget,
@@ -108,14 +113,17 @@ class Model:
         self._counters = counters
         self._streams: dict[str, StreamWindow] = {}
         self._pending: dict[str, StreamWindow] = {}  # streams that the hot path does not have
-        self._absences: list[str] = []  # told since it was asked last
         self._slot_of: dict[str, int] = {}
         self._detector_of: list[DriftDetector | None] = []  # of each slot
+        self._check_of: list[StreamQuality | None] = []
+        self._checks: dict[str, StreamQuality] = {}
         self._feature_names: list[str] = []
         self._classes = ClassWindow(profile)
         self.schema = Schema()
         if profile is not None:
             self._learn(profile)
+        self.quality = quality
+        self._ask_rows()
 
     @property
     def recording(self) -> Recording | None:
@@ -149,12 +157,26 @@ class Model:
         self._feature_names = [name[2:] for name in kinds if name.startswith("f:")]
         self.schema = Schema(kinds)
 
-    def take_profile(self, profile: Profile, detectors: ModelDetectors | None) -> None:
+    def take_profile(
+        self, profile: Profile, detectors: ModelDetectors | None, quality: ModelQuality | None
+    ) -> None:
         """Another reference from now on. The window must just have been closed."""
         self.profile, self.detectors = profile, detectors
         self.release()
+        self.take_quality(quality)
         self._classes = ClassWindow(profile)
         self._learn(profile)
+
+    def take_quality(self, quality: ModelQuality | None) -> None:
+        """Other checks of the data from now on."""
+        self._pending.update(self._streams)
+        self._checks.clear()
+        self._forget_slots()
+        self.quality = quality
+        self._ask_rows()
+
+    def _ask_rows(self) -> None:
+        self.slots.set_rows(self.quality.rows if self.quality is not None else None)
 
     # -- taking predictions in
 
@@ -169,9 +191,16 @@ class Model:
         return features
 
     def observe(
-        self, prediction: Prediction, features: dict[str, float | str | None], now_s: float
+        self,
+        prediction: Prediction,
+        features: dict[str, float | str | None],
+        now_s: float,
+        wall_s: float,
     ) -> list[News]:
-        """Count the prediction into its streams; returns what a person should know of, nearly always nothing."""
+        """Count the prediction into its streams; returns what a person should know of, nearly always nothing.
+
+        wall_s: the clock now, NaN where its time should not be judged by it.
+        """
         self.predictions += 1
         self.counted += 1
         self.last_seen_s = now_s
@@ -192,19 +221,30 @@ class Model:
         if prediction.latency_s is not None:
             self._value("latency", prediction.latency_s, news)
         known, present = schema.features, 0
+        repeated = bool(known)
         for name, value in features.items():
             stream = f"f:{name}"
             present += stream in known
             self._value(stream, value, news)
+            repeated &= self._repeats(stream, value)
+        absent: set[str] = set()
         if present < len(known) and (absent := known - {f"f:{name}" for name in features}):
             for stream in absent:
-                if (window := self._window(stream)) is not None:
-                    window.missing += 1
-                self._missing(stream, news)
-                if change := schema.missing(stream):
-                    news.append(change)
-                    self._absences.append(stream)
+                if self._window(stream) is not None:
+                    self._value(stream, None, news)
+                repeated &= self._repeats(stream, None)
+        if self.quality is not None:
+            rows = self.quality.rows
+            wrong = bool(absent) << FEATURES_CHANGED | repeated << REPEATED
+            if prediction.ts is not None:
+                wrong |= rows.time(prediction.ts, wall_s)
+            if told := rows.answer(wrong):
+                news += rows.told(told)
         return self.in_order(news)
+
+    def _repeats(self, stream: str, value: float | str | None) -> bool:
+        check = self._checks.get(stream)
+        return check is None or check.repeats(value)
 
     def fail(self, error: str, now_s: float) -> None:
         """Count a prediction that did not come about, by the name of its error."""
@@ -233,46 +273,54 @@ class Model:
         if window is None:
             self._counters.add(DROPPED_VALUES, reason="too_many_streams")
             return
+        check = self._checks.get(stream) or self._check(stream, value)
         if value is None:
             window.missing += 1
-            self._missing(stream, news)
+            if check is not None and (told := check.missing()):
+                news += check.told(told)
             return
         schema = self.schema
         kind: StreamKind = "text" if isinstance(value, str) else "numeric"
         known = schema.kind(stream)
-        change = None
         if known is None:
-            change = schema.learn(stream, kind)
+            if (change := schema.learn(stream, kind)) is not None and self.quality is not None:
+                news.append(change)
         elif known != kind:
             window.wrong_type += 1
             self._counters.add(DROPPED_VALUES, reason="wrong_type")
-            change = schema.wrong_type(stream, kind)
-        if change is not None:
-            news.append(change)
-        if known not in (None, kind):
+            if check is not None and (told := check.wrong_type()):
+                news += check.told(told)
             return
         if self.recording is not None:
             self.recording.add(stream, value)
         if self.baseline is not None:
             self.baseline.add(stream, value)
-        transition = None
+        detectors, transition, told = self.detectors, None, 0
         if isinstance(value, str):
             window.text(value)
-            if self.detectors is not None:
-                transition = self.detectors.text(stream, value)
+            if detectors is not None:
+                transition = detectors.text(stream, value)
+            if check is not None:
+                told = check.category(value)
         else:
             window.number(value)
-            if (detectors := self.detectors) is not None:
-                is_number = value == value
-                transition = (
-                    detectors.push(stream, value) if is_number else detectors.missing(stream)
-                )
+            if detectors is not None and value == value:
+                transition = detectors.push(stream, value)
+            if check is not None:
+                told = check.number(value)
         if transition is not None:
             news.append(transition)
+        if told and check is not None:
+            news += check.told(told)
 
-    def _missing(self, stream: str, news: list[News]) -> None:
-        if self.detectors is not None and (transition := self.detectors.missing(stream)):
-            news.append(transition)
+    def _check(self, stream: str, value: float | str | None) -> StreamQuality | None:
+        """Who is asked about the stream, once it is known what it holds."""
+        kind = self.schema.kind(stream)
+        if self.quality is None or (kind is None and value is None):
+            return None
+        text = kind == "text" if kind is not None else isinstance(value, str)
+        made = self._checks[stream] = self.quality.stream(stream, text=text)
+        return made
 
     def _window(self, stream: str) -> StreamWindow | None:
         """The stream's window, made when it is new; None when all models together have too many streams."""
@@ -306,9 +354,6 @@ class Model:
             return
         if self._pending:
             self._enter_streams()
-        while self._absences:
-            if (slot := self._slot_of.get(self._absences.pop())) is not None:
-                slots.know_absence(slot)
         if "f0" in features and slots.positions != len(features):
             self._enter_positions(len(features))
         slots.features = len(self.schema.features)
@@ -330,8 +375,10 @@ class Model:
             if name == "f0" and names and "f0" not in names:
                 name = ""  # by name it is one of an unnamed list, and may be called otherwise
             detector = self.detectors.detector(stream) if self.detectors is not None else None
-            self._slot_of[stream] = self.slots.enter(stream, name, window, detector)
+            check = self._checks.get(stream) or self._check(stream, None)
+            self._slot_of[stream] = self.slots.enter(stream, name, window, detector, check)
             self._detector_of.append(detector)
+            self._check_of.append(check)
 
     def _enter_positions(self, length: int) -> None:
         """What `named_features` makes of an unnamed list."""
@@ -341,11 +388,21 @@ class Model:
         if min(slots) >= 0:
             self.slots.set_positions(slots)
 
-    def told(self, slot: int, told: int) -> Transition | None:
+    def told(self, slot: int, told: int) -> list[Transition]:
         """The hot path's watch of a stream has something to tell."""
         detector = self._detector_of[slot]
         assert detector is not None
-        return detector.told(told)
+        transition = detector.told(told)
+        return [transition] if transition is not None else []
+
+    def quality_told(self, slot: int, told: int) -> list[QualityNews]:
+        """The same of its check, or behind the last stream, of the rows'."""
+        assert self.quality is not None
+        if slot == len(self._check_of):
+            return self.quality.rows.told(told)
+        check = self._check_of[slot]
+        assert check is not None
+        return check.told(told)
 
     # -- giving windows out
 
@@ -376,6 +433,8 @@ class Model:
         own: Row = {"errors": self.failed} if self.failed else {}
         if performance is not None:
             own |= performance.estimate_row(self._estimated_hist())
+        if self.quality is not None:
+            own |= self.quality.rows.columns()
         yield common | {"stream": "", "n": self.counted} | own
         if pairs:
             yield common | {"stream": "truth"} | pairs
@@ -390,6 +449,8 @@ class Model:
                         "ks_threshold": state.threshold_h,
                         "drifted": int(state.drifted),
                     }
+                if (check := self._checks.get(stream)) is not None:
+                    row |= check.columns()
                 yield common | {"stream": stream} | row | self._classes.columns(stream)
 
     def close_window(self, now_s: float, cut: str = "") -> Iterator[Row]:
@@ -404,6 +465,10 @@ class Model:
             for window in self._streams.values():
                 window.reset()
             self._classes.reset()
+        if self.quality is not None:
+            over_s = now_s - self.window_start_s
+            over_s = over_s if over_s >= _SHORTEST_RATE_S else 0.0
+            self.quality.end_of_window(self.counted / over_s if over_s else 0.0, over_s)
         self.counted = self.failed = 0
         self.window_start_s = now_s
         self.window_end_s = now_s + self.settings.window_s
@@ -418,8 +483,13 @@ class Model:
         self._budget.free += len(self._streams)
         self._streams.clear()
         self._pending.clear()
+        self._checks.clear()
+        self._forget_slots()
+
+    def _forget_slots(self) -> None:
         self._slot_of.clear()
         self._detector_of.clear()
+        self._check_of.clear()
         self.slots.clear()
 
     def _latency(self) -> dict[str, float] | None:
@@ -449,4 +519,8 @@ class Model:
             "reference": making,
             "drifted": detectors.drifted() if detectors is not None else [],
             "drift": detectors.status() if detectors is not None else [],
+            "quality": [
+                {"kind": kind, "stream": stream}
+                for kind, stream in (self.quality.latched() if self.quality is not None else [])
+            ],
         }

@@ -9,11 +9,13 @@ Pure but for what it is given: rows and events leave through two callbacks, time
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Callable
 
 from edgemon import log
 from edgemon._core.intake import StreamTable
+from edgemon.agent import silences
 from edgemon.agent.baseline import Baseline
 from edgemon.agent.capture import Capture
 from edgemon.agent.checkpoint import Saved
@@ -29,7 +31,8 @@ from edgemon.drift.threshold import ThresholdError
 from edgemon.errors import EdgemonError, UsageError
 from edgemon.ingest.protocol import DROPPED
 from edgemon.metrics import Counters
-from edgemon.quality.schema import SchemaChange
+from edgemon.quality.kinds import QualityNews
+from edgemon.quality.model import ModelQuality
 from edgemon.records import MONO_NS, Event, Failure, Label, Metric, Prediction, Row, Rows
 from edgemon.typed import Any
 
@@ -41,6 +44,10 @@ FAILED = "edgemon_ingest_failed_predictions_total"
 # Why a window is shorter than its configuration says: the column `cut` of its rows.
 CUT_BY_RESTART, CUT_BY_CLOCK = "restart", "clock"
 _SEVERITY = {"started": "alarm", "autocorrelated": "warning", "blind": "warning"}
+# Of faults of the data: these are alarms, the others warnings.
+_GRAVE = frozenset({"missing", "nan", "infinite", "out_of_range", "wrong_type", "stuck", "silence"})
+# What was sent before the clock was stepped may come in for so long after.
+_CLOCK_GRACE_S = 10.0
 # A profile made here is written fast; its hash does not depend on it.
 _PROFILE_LEVEL = 3
 
@@ -84,9 +91,15 @@ class Pipeline:
         self.on_metric: Callable[[Metric, int], None] | None = None
         self.truths = Truths(counters, self.models)
         self._mono_ns, self._wall_s = 0, 0.0
+        self._clock_from_s = -math.inf  # before, no time is judged by the clock
         # Predictions that need no Python go into the models' streams by this; it is empty between two reads.
         self.table = StreamTable(
-            self._chance.getrandbits(64), Model.told, self._counted, on_waiting, self._rows
+            self._chance.getrandbits(64),
+            Model.told,
+            Model.quality_told,
+            self._counted,
+            on_waiting,
+            self._rows,
         )
 
     # -- records in
@@ -95,6 +108,7 @@ class Pipeline:
         """What the table takes from now on happened at this time."""
         self._mono_ns, self._wall_s = mono_ns, wall_s
         self.table.moment = mono_ns, wall_s
+        self.table.wall_s = wall_s if mono_ns / 1e9 >= self._clock_from_s else math.nan
 
     def _counted(self, model: Model, count: int, told: list[tuple[int, News]] | None) -> None:
         """The table put `count` predictions of a model into its streams; told: which of them made what known."""
@@ -102,6 +116,7 @@ class Pipeline:
         model.rate.add(count, now_s)
         model.counted += count
         model.last_seen_s = now_s
+        self._heard(model, now_s)
         model.capture.skip = model.slots.skip
         if told is not None:
             told.sort(key=lambda one: one[0])
@@ -147,7 +162,8 @@ class Pipeline:
             return False
         features = model.named_features(record)
         model.rate.add(1, now_s)
-        for news in model.observe(record, features, now_s):
+        self._heard(model, now_s)
+        for news in model.observe(record, features, now_s, self.table.wall_s):
             self._tell(model, news, mono_ns)
         if model.recording is not None:
             model.recording.prediction_done()
@@ -182,6 +198,12 @@ class Pipeline:
         self._counters.add(FAILED)
         self.truths.failed(model, record, mono_ns / 1e9)
         self._tell_performance(model, mono_ns)
+
+    def _heard(self, model: Model, now_s: float) -> None:
+        """Predictions of it came."""
+        silence = model.quality.silence if model.quality is not None else None
+        if silence is not None and (news := silence.heard(now_s)) is not None:
+            self._tell(model, news, round(now_s * 1e9))
 
     def _one_by_one(self, kind: str, rows: Rows) -> None:
         for row in rows.one_by_one():
@@ -261,6 +283,7 @@ class Pipeline:
         saved = self._store.take(name, version) if self._store is not None else None
         if profile is not None and settings.drift.enabled:
             detectors = self._detectors(profile, settings, saved, name, version)
+        quality = self._quality(settings, profile, detectors, now_s, saved)
         capture = self._capture(settings)
         model = Model(
             name,
@@ -268,6 +291,7 @@ class Pipeline:
             settings,
             profile,
             detectors,
+            quality,
             capture,
             self.table,
             self._budget,
@@ -313,6 +337,26 @@ class Pipeline:
                 return made_here
         return configured
 
+    def _quality(
+        self,
+        settings: ModelSettings,
+        profile: Profile | None,
+        detectors: ModelDetectors | None,
+        now_s: float,
+        saved: Saved | None = None,
+    ) -> ModelQuality | None:
+        """Who looks at the data, as it was saved where that still holds. None where it is off."""
+        made = (settings.quality, settings.drift, profile, detectors, now_s)
+        if not settings.quality.enabled:
+            return None
+        if saved is not None and saved.quality:
+            try:
+                return ModelQuality(*made, saved.quality)
+            except EdgemonError as error:
+                log.warning(f"{error}; it begins anew", model=saved.model, version=saved.version)
+                self._counters.add("edgemon_quality_state_refused_total")
+        return ModelQuality(*made)
+
     def _detectors(
         self,
         profile: Profile,
@@ -354,19 +398,18 @@ class Pipeline:
         del self.models[model.model, model.version]
 
     def _tell(self, model: Model, news: News, mono_ns: int) -> None:
-        if isinstance(news, SchemaChange):
-            event = Event(
-                f"schema.{news.what}", "warning", news.message, model.model, model.version, news.stream,
-                {"prediction": model.predictions},
-            )  # fmt: skip
+        data = {"prediction": model.predictions} | news.data
+        if isinstance(back := news.data.get("values_since_change"), int) and back:
+            data["since_prediction"] = max(1, model.predictions - back + 1)
+        if not isinstance(news, QualityNews):
+            kind, severity = f"drift.{news.what}", _SEVERITY.get(news.what, "info")
+        elif news.what in model.settings.quality.ignore:
+            return
+        elif news.over:
+            kind, severity = "quality.recovered", "info"
         else:
-            data = {"prediction": model.predictions} | news.data
-            if isinstance(back := news.data.get("values_since_change"), int) and back:
-                data["since_prediction"] = max(1, model.predictions - back + 1)
-            event = Event(
-                f"drift.{news.what}", _SEVERITY.get(news.what, "info"), news.message, model.model, model.version,
-                news.stream, data,
-            )  # fmt: skip
+            kind, severity = f"quality.{news.what}", "alarm" if news.what in _GRAVE else "warning"
+        event = Event(kind, severity, news.message, model.model, model.version, news.stream, data)
         self._emit_event(model.capture.redaction.event(event), mono_ns)
         if event.severity == "alarm":
             model.capture.alarm()
@@ -381,12 +424,16 @@ class Pipeline:
     # -- windows out
 
     def next_due_s(self) -> float | None:
-        """When the next window closes, monotonic seconds; None without models."""
-        return min((model.window_end_s for model in self.models.values()), default=None)
+        """When the next window closes or a silence is to be told, monotonic seconds; None without models."""
+        windows = (model.window_end_s for model in self.models.values())
+        due_s = min(silences.due_s(self.models), min(windows, default=math.inf))
+        return due_s if due_s < math.inf else None
 
-    def close_due_windows(self, mono_ns: int) -> None:
-        """Close the windows whose time has come, and let silent versions go."""
+    def close_due_windows(self, mono_ns: int, *, listening: bool = True) -> None:
+        """Close the windows whose time has come, tell of silences, and let silent versions go."""
         now_s = mono_ns / 1e9
+        for model, news in silences.check(self.models, now_s, listening=listening):
+            self._tell(model, news, mono_ns)
         for model in list(self.models.values()):
             if model.window_end_s <= now_s:
                 self._close_window(model, mono_ns)
@@ -422,6 +469,9 @@ class Pipeline:
         model.hold()  # capture may look for another prediction now
         if cut == CUT_BY_CLOCK:  # what happened before cannot be told from the clock as it is now
             model.capture.forget("clock")
+            self._clock_from_s = mono_ns / 1e9 + _CLOCK_GRACE_S
+            if model.quality is not None:
+                model.quality.clock_stepped()
 
     # -- reload and recording
 
@@ -453,6 +503,11 @@ class Pipeline:
                 model.hold()
                 if settings.truth != was.truth:
                     self.truths.reconfigure(model)
+                if settings.quality != was.quality:
+                    self._close_window(model, mono_ns)
+                    model.take_quality(
+                        self._quality(settings, model.profile, model.detectors, now_s)
+                    )
                 if settings.redact != was.redact:
                     model.capture.forget("redact")
                 if settings.window_s != was.window_s:
@@ -543,7 +598,8 @@ class Pipeline:
     ) -> None:
         was = model.profile.hash if model.profile is not None else ""
         self._close_window(model, mono_ns)
-        model.take_profile(profile, detectors)
+        quality = self._quality(model.settings, profile, detectors, mono_ns / 1e9)
+        model.take_profile(profile, detectors, quality)
         if profile.labelled is not None:
             self.truths.begin_anew(model)
         message = (
@@ -573,12 +629,14 @@ class Pipeline:
                 model.model,
                 model.version,
                 model.profile.hash if model.profile is not None else "",
-                model.detectors.to_state() if model.detectors is not None else b"",
-                model.performance.to_state() if model.performance is not None else b"",
+                *(
+                    part.to_state() if part is not None else b""
+                    for part in (model.detectors, model.performance, model.quality)
+                ),
             )
             for model in ordered
-            if model.detectors is not None or model.performance is not None
         ]
+        states = [one for one in states if one.drift or one.performance or one.quality]
         self._store.save_checkpoint(states, self._config.ingest.max_models)
 
 

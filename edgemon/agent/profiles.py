@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgemon.config import Config, DriftSettings, ModelSettings
-from edgemon.drift.budget import ASSUMED_RATE_PER_S, horizon, numeric_shares
+from edgemon.drift.budget import ASSUMED_RATE_PER_S, horizon, numeric_shares, stream_probability
 from edgemon.drift.detector import ModelDetectors
 from edgemon.drift.profile import MAX_POINTS, Profile
 from edgemon.drift.threshold import threshold
@@ -63,5 +63,5 @@ def _foresee(settings: ModelSettings) -> None:
     m = min(settings.reference.first, MAX_POINTS)
     if m > drift.window:
         m -= m % drift.window
-    share = numeric_shares(drift.false_alarms.at_most, 1.0).ks
+    share = numeric_shares(stream_probability(drift.false_alarms.at_most, 1), 1.0).ks
     threshold(m, drift.window, horizon(drift.false_alarms, ASSUMED_RATE_PER_S), share)

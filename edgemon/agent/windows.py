@@ -30,6 +30,7 @@ class Windows:
         self._pipeline = pipeline
         self._batches = batches
         self._predictions = predictions
+        self.listening: Callable[[], bool] = lambda: True  # whether applications are read from
         self._closing: Timer | None = None
         self._saving: Timer | None = None
         self._saved_at: float = 0  # predictions counted when the detectors' state was saved last
@@ -49,7 +50,7 @@ class Windows:
     def _close(self) -> None:
         self._closing = None
         mono_ns, _ = self._clocks.observe()
-        self._pipeline.close_due_windows(mono_ns)
+        self._pipeline.close_due_windows(mono_ns, listening=self.listening())
         self.schedule()
 
     def save_every(self, interval_s: float) -> None:

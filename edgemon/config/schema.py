@@ -18,6 +18,7 @@ from edgemon.config.settings import (
     MetricsSettings,
     ModelSettings,
     MqttSettings,
+    QualitySettings,
     RedactSettings,
     RuleSettings,
     S3Settings,
@@ -30,6 +31,7 @@ from edgemon.config.tables import (
     ANOMALY_METHODS,
     CaptureKind,
     FalseAlarmsKind,
+    RangesKind,
     ReferenceKind,
     SeriesKind,
     Table,
@@ -51,6 +53,7 @@ from edgemon.config.values import (
     Times,
     Words,
 )
+from edgemon.quality.kinds import KINDS
 from edgemon.typed import NamedTuple
 
 COLLECTORS = (
@@ -167,6 +170,30 @@ _TRUTH = (
     Key("first", Integer(100, 1_000_000), 1000,
         "Labelled predictions that make the reference of errors where the profile has none; and calls that make that "
         "of errors which the application reports."),
+)
+
+_QUALITY = (
+    Key("enabled", Boolean(), True,
+        "Whether faults of the data are told: missing, NaN, infinite, out of range, of another type, stuck, "
+        "repeated, late, silent."),
+    Key("learn", Integer(100, 1_000_000), 1000,
+        "First predictions from which is learnt what is normal, where no profile says it."),
+    Key("range", RangesKind(), {},
+        "Smallest and largest value of features, in place of what the profile has seen."),
+    Key("tolerance", Real(0, 0.5, above=True), 0.001, "Share of values that may lie outside `range`."),
+    Key("stuck_after", Integer(0, 1_000_000_000), 0,
+        "A sensor that sends one number so many times in a row is stuck.",
+        implied="as many as its ties in the profile and in its first values make implausible, at least 100"),
+    Key("may_stand_still", Patterns(256), [], "Features that are never called stuck."),
+    Key("max_late", Duration("0s", "3650d"), "5m",
+        "A prediction's own time that lies further behind the clock is late; 0 is no limit."),
+    Key("max_early", Duration("0s", "3650d"), "1m",
+        "One that lies further ahead of the clock is early; 0 is no limit."),
+    Key("max_disorder", Duration("0s", "3650d"), "1s",
+        "One that lies further behind that of the prediction before is out of order; 0 is no limit."),
+    Key("max_silence", Duration("0s", "365d"), "0s", "Longest pause between two predictions.",
+        implied="ten times the longest one seen, of a model that was regular for long"),
+    Key("ignore", Words(*KINDS), [], "What is counted and not told."),
 )
 
 _ANOMALIES = (
@@ -302,6 +329,8 @@ SECTIONS: tuple[Section, ...] = (
                                TruthSettings),
                 {}, "How truths that come later find their predictions, such as { ttl = \"1d\" }.",
                 implied="as below"),
+            Key("quality", Table("a table with any of the keys below", _QUALITY, QualitySettings), {},
+                "Faults of the model's data.", implied="as below"),
             Key("window", Duration("1s", "1d"), "60s", "Length of one window of aggregates.",
                 common=True),
             Key("max_versions", Integer(1, 64), 2,

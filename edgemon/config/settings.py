@@ -131,6 +131,25 @@ class TruthSettings(NamedTuple):
     first: int
 
 
+class QualitySettings(NamedTuple):
+    """The quality of a model's data. range: feature -> (low, high).  ignore: of quality.kinds.KINDS.
+
+    A duration of 0: no limit, of max_silence_s: what the model's own pace says; stuck_after 0: what its values say.
+    """
+
+    enabled: bool
+    learn: int
+    range: dict[str, tuple[float, float]]
+    tolerance: float
+    stuck_after: int
+    may_stand_still: list[str]
+    max_late_s: float
+    max_early_s: float
+    max_disorder_s: float
+    max_silence_s: float
+    ignore: list[str]
+
+
 class ModelSettings(NamedTuple):
     """profile: absolute path, "" for none; never together with reference.  drift: what holds for
     this model, the keys that its table leaves out taken from [drift].
@@ -144,6 +163,7 @@ class ModelSettings(NamedTuple):
     capture_size_bytes: int
     redact: RedactSettings
     truth: TruthSettings
+    quality: QualitySettings
     window_s: float
     max_versions: int
     version_ttl_s: float

@@ -200,6 +200,46 @@ class SeriesKind(Kind):
         return f"{{ {', '.join(tables)} }}"
 
 
+class RangesKind(Kind):
+    """`{ amount = [0, 10000], "sensor.1" = [-40, 85] }`."""
+
+    __slots__ = ()
+    _MOST = 256
+    _BOUND = Real(-1.7e308, 1.7e308)
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"a table of at most {self._MOST} features, each with its smallest and largest value, such as "
+            "{ amount = [0, 10000] }"
+        )
+
+    def parse(self, raw: object) -> object:
+        if not isinstance(raw, dict) or len(raw) > self._MOST:
+            raise self.refuse(raw)
+        ranges = {}
+        for name, bounds in raw.items():
+            if not 0 < len(name) <= 256 or name.startswith("f:"):
+                problem = f'has {bare_key(name)}, must be the name of a feature, without "f:"'
+                raise RefusedError(problem, name)
+            try:
+                low, high = map(self._BOUND.parse, bounds if isinstance(bounds, list) else [])
+            except (RefusedError, ValueError):
+                problem = f"has {bare_key(name)} = {shown(bounds)}, must be {self.allowed}"
+                raise RefusedError(problem, name) from None
+            assert isinstance(low, float)
+            assert isinstance(high, float)
+            if low > high:
+                problem = f"has {bare_key(name)} = {shown(bounds)}, must have the smaller one first"
+                raise RefusedError(problem, name)
+            ranges[name] = (low, high)
+        return ranges
+
+    def show(self, value: object) -> str:
+        assert isinstance(value, dict)
+        cells = (f"{bare_key(k)} = [{literal(a)}, {literal(b)}]" for k, (a, b) in value.items())
+        return f"{{ {', '.join(cells)} }}" if value else "{}"
+
+
 class TableKey(Protocol):
     """What a key of a nested table has: `schema.Key`."""
 

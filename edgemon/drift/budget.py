@@ -1,17 +1,14 @@
 """How a model's budget of false alarms is spent, and how long it must last.
 
-P(any drift alarm of a healthy model within the span) <= at_most. By the union bound:
+P(any false alarm of a healthy model within the span) <= at_most. By the union bound:
 
 - a tenth is for how well the model does (edgemon.performance): 0.04 for errors that truths show, 0.03 for the
   estimate without truths, 0.03 for errors that the application reports;
-- every stream of the profile gets an equal part of the rest;
-- of that, a tenth goes to its missing values; of a numeric stream another tenth to values outside
-  the reference's range;
-- the rest: on a text stream to the categories; on a numeric one half to the KS and half to the e-SR
-  detector;
-- where values depend on those before (sqrt(tau) above 1.1), e-SR and range would break the promise:
-  they are off, and the KS gets their parts. What no detector can use (a stream that nearly always
-  is missing) is not spent.
+- a fifth is for the quality of its data (edgemon.quality says how it is split);
+- every stream of the profile gets an equal part of the rest: on a text stream the categories have all of it; on a
+  numeric one half goes to the KS and half to the e-SR detector;
+- where values depend on those before (sqrt(tau) above 1.1), e-SR would break the promise: it is off, and the KS
+  gets its part.
 
 A span of time is turned into a number of predictions: the highest rate that was seen in any of the
 model's windows within the span, rounded up to a power of 1.5 (so that thresholds stay put while the
@@ -30,18 +27,15 @@ from edgemon.typed import NamedTuple
 # Until a rate was seen.
 ASSUMED_RATE_PER_S = 100.0
 _RATE_STEP = 1.5
-_MISSING_SHARE = 0.1
-_OUTSIDE_SHARE = 0.1
-
-
 # Parts of a model's budget.
 TRUTH_SHARE, ESTIMATE_SHARE, FAILURES_SHARE = 0.04, 0.03, 0.03
+QUALITY_SHARE = 0.2
 
 
 def stream_probability(at_most: float, streams: int) -> float:
     """The part of each of a profile's streams."""
-    performance = TRUTH_SHARE + ESTIMATE_SHARE + FAILURES_SHARE
-    return (1.0 - performance) * at_most / max(1, streams)
+    others = TRUTH_SHARE + ESTIMATE_SHARE + FAILURES_SHARE + QUALITY_SHARE
+    return (1.0 - others) * at_most / max(1, streams)
 
 
 class Shares(NamedTuple):
@@ -49,28 +43,17 @@ class Shares(NamedTuple):
 
     ks: float
     esr: float
-    outside: float
-    missing: float
 
 
 def numeric_shares(probability: float, sqrt_tau: float) -> Shares:
     """The split of a numeric stream's part.
 
     >>> numeric_shares(0.5, 1.0), numeric_shares(0.5, 2.0)
-    (Shares(ks=0.2, esr=0.2, outside=0.05, missing=0.05), Shares(ks=0.45, esr=0.0, outside=0.0, missing=0.05))
+    (Shares(ks=0.25, esr=0.25), Shares(ks=0.5, esr=0.0))
     """
-    missing = _MISSING_SHARE * probability
     if not usable(sqrt_tau):
-        return Shares(probability - missing, 0.0, 0.0, missing)
-    outside = _OUTSIDE_SHARE * probability
-    half = 0.5 * (probability - missing - outside)
-    return Shares(half, half, outside, missing)
-
-
-def text_shares(probability: float) -> tuple[float, float]:
-    """(categories, missing) of a text stream's part."""
-    missing = _MISSING_SHARE * probability
-    return probability - missing, missing
+        return Shares(probability, 0.0)
+    return Shares(0.5 * probability, 0.5 * probability)
 
 
 def horizon(budget: FalseAlarmBudget, rate_per_s: float) -> int:

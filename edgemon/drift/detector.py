@@ -18,7 +18,7 @@ from edgemon.typed import Any
 
 __all__ = ["DriftDetector", "ModelDetectors", "Settings", "State", "Transition", "faults"]
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 # Names of streams that the profile does not know are kept for the report up to this many.
 _MAX_UNKNOWN = 256
 
@@ -84,11 +84,6 @@ class ModelDetectors:
             return detector.push(text)
         self._remember(stream)
         return None
-
-    def missing(self, stream: str) -> Transition | None:
-        """One prediction has no value, or NaN, in this stream."""
-        detector = self._detectors.get(stream) or self._texts.get(stream)
-        return detector.missing() if detector is not None else None
 
     def _remember(self, stream: str) -> None:
         if len(self._unknown) < _MAX_UNKNOWN:

@@ -8,18 +8,6 @@ from edgemon.typed import Any
 def started(data: dict[str, Any]) -> str:
     """A numeric stream began to drift; data: what `DriftDetector.explain` gives."""
     stream, last = data["stream"], data["values_since_change"]
-    if data["by"] == "missing":
-        return (
-            f"{stream} is missing too often since about {last} predictions; in the reference "
-            f"{data['missing_reference']:.2%} were missing"
-        )
-    if data["by"] == "range":
-        low, high = data["range"]
-        return (
-            f"{stream} leaves its range too often: of the last {data['n']} values "
-            f"{data['below_reference']} lie below {_number(low)}, {data['above_reference']} above "
-            f"{_number(high)}"
-        )
     where = (
         f"most at {_number(data['at'])}, where {data['at_quantile']:.1%} of the reference lie at or "
         "below"

@@ -1,4 +1,4 @@
-"""Who watches one numeric stream: KS, e-SR, range and missing values, with one latch."""
+"""Who watches the law of one numeric stream: KS and e-SR, with one latch."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from edgemon.drift import esr, messages
 from edgemon.drift.autocorrelation import Indicator
 from edgemon.drift.budget import Shares, numeric_shares
 from edgemon.drift.live import LiveDependence
-from edgemon.drift.parts import Promise, esr_table, rare_event, refill
+from edgemon.drift.parts import Promise, esr_table, refill
 from edgemon.drift.profile import FeatureProfile
-from edgemon.drift.rates import RareEvent
 from edgemon.drift.report import json_safe, report
 from edgemon.drift.settings import State, Transition
 from edgemon.drift.threshold import Threshold, ThresholdError, threshold
@@ -24,8 +23,7 @@ from edgemon.typed import Any
 LOOKS_PER_WINDOW = 20
 # Bins of the profile (edges 20 %, 50 %, 80 %) whose indicators show live dependence.
 _LIVE_EDGES = (3, 9, 15)
-_EVERYTHING = (-math.inf, math.inf)
-_BY = {gauge.KS: "ks", gauge.ESR: "esr", gauge.RANGE: "range", gauge.MISSING: "missing"}
+_BY = {gauge.KS: "ks", gauge.ESR: "esr"}
 
 
 class DriftDetector(gauge.NumberWatch):
@@ -33,23 +31,20 @@ class DriftDetector(gauge.NumberWatch):
 
     - "ks": the window is full and h >= threshold (small changes);
     - "esr": the evidence of the e-SR detector is enough, and the share of the values since the
-      change beyond its strongest cut is min_effect away from the reference's (large changes);
-    - "range": more values lie beyond the reference's smallest and largest than may;
-    - "missing": more values are missing than may.
+      change beyond its strongest cut is min_effect away from the reference's (large changes).
 
     Then the stream is latched: until it is cleared nothing alarms again. Cleared when, for a whole
-    window of values, as seen at every 20th part of it, the window was full, h below clear_ratio *
-    threshold, and values out of range or missing as rare as the reference lets expect. Nothing is
-    learnt from the values, the reference is fixed. After it, all evidence starts anew.
+    window of values, as seen at every 20th part of it, the window was full and h below clear_ratio *
+    threshold. Nothing is learnt from the values, the reference is fixed. After it, all evidence starts anew.
 
     Without a `promise` there is the KS alone, at the given limit. With one, thresholds follow from
     it (budget.py, threshold.py, esr.py); and how far the values depend on each other is measured as
-    they come (live.py): no alarm but "missing" comes before the first block of it, 250 values or a
-    window; where it is more than the profile says, thresholds rise and e-SR and range are off, and
-    that is told once.
+    they come (live.py): no alarm comes before the first block of it, 250 values or a
+    window; where it is more than the profile says, thresholds rise and e-SR is off, and that is told
+    once. Values that are missing, NaN or out of range are the business of edgemon.quality.
 
-    Memory: that of SlidingKS, 1.5 KB for each of e-SR, range and missing; the e-SR
-    table is shared.  Time of a push: that of both; a transition takes some ten milliseconds.
+    Memory: that of SlidingKS, and 1.5 KB for e-SR; the e-SR table is shared.
+    Time of a push: that of both; a transition takes some ten milliseconds.
     Values are counted in C (gauge.NumberWatch); here stands what is made of what that tells.
 
     limit: of the KS; with a promise None: it follows.  min_effect: 0 to 1.  table: shared by e-SR
@@ -58,7 +53,7 @@ class DriftDetector(gauge.NumberWatch):
 
     __slots__ = (
         "_alarm_h", "_below", "_by", "_clear_h", "_clear_ratio", "_esr", "_every", "_feature", "_ks", "_limit", "_live",
-        "_m", "_min_effect", "_missing", "_outside", "_pending", "_profile_hash", "_promise", "_window", "blind",
+        "_m", "_min_effect", "_pending", "_profile_hash", "_promise", "_window", "blind",
     )  # fmt: skip
 
     def __init__(
@@ -83,8 +78,6 @@ class DriftDetector(gauge.NumberWatch):
         self._pending: Promise | None = None  # a promise that came while latched
         self._every = max(1, window // LOOKS_PER_WINDOW)
         self._esr: EsrDetector | None = None
-        self._outside: RareEvent | None = None
-        self._missing: RareEvent | None = None
         self._live: LiveDependence | None = None
         self._m = reference.m
         if promise is not None:
@@ -95,9 +88,8 @@ class DriftDetector(gauge.NumberWatch):
             raise ValueError("a limit or a promise is needed")
         self._limit = limit
         self._ks = SlidingKS(reference, window, 1)
-        self.wire(self._ks, self._outside, self._missing)
+        self.wire(self._ks)
         self.active_esr = self._esr
-        self.range = _EVERYTHING
         self.until = window
         self._below = -1  # values since the stream was first seen calm, -1: it is not
         self._by = ""
@@ -115,15 +107,6 @@ class DriftDetector(gauge.NumberWatch):
             table = table or esr_table(feature, reference, promise.probability)
             if table is not None:
                 self._esr = EsrDetector(table, self._esr_limit(promise, shares))
-        if shares.outside:
-            # The range is that of the same sample, so it counts as if one had been outside: the law
-            # of what lies beyond the two extremes is Beta(2, n - 1), whose bound this is (Wilks, Ann.
-            # Math. Statist. 12, 1941).
-            self._outside = rare_event(1, feature.n, promise.horizon, shares.outside, self._window)
-        rows = feature.n + feature.missing
-        self._missing = rare_event(
-            feature.missing, rows, promise.horizon, shares.missing, self._window
-        )
 
     def _esr_limit(self, promise: Promise, shares: Shares) -> float:
         return esr.alarm_level(promise.horizon, (1.0 - esr.REFERENCE_SHARE) * shares.esr)
@@ -135,7 +118,6 @@ class DriftDetector(gauge.NumberWatch):
         shares = numeric_shares(promise.probability, sqrt_tau)
         part = shares.ks
         part += shares.esr if self._esr is None else 0.0
-        part += shares.outside if self._outside is None else 0.0
         return threshold(self._m, self._window, promise.horizon, part, sqrt_tau)
 
     def plan(self, promise: Promise) -> Transition | None:
@@ -167,9 +149,6 @@ class DriftDetector(gauge.NumberWatch):
                 if self.active_esr is None:
                     self._esr.reset()
             self.active_esr = self._esr if shares.esr else None
-        for rare in (self._outside, self._missing):
-            if rare is not None:
-                rare.plan(promise.horizon)
         self._set_limits()
         if not self.blind or was_blind:
             return None
@@ -181,12 +160,6 @@ class DriftDetector(gauge.NumberWatch):
         self._alarm_h = max(1, limit.h, math.ceil(self._min_effect * limit.lcm))
         self._clear_h = self._clear_ratio * min(self._alarm_h, limit.lcm)
         self._ks.threshold_h = limit.lcm + 1 if self.drifted else self._alarm_h
-        usable = self._live is None or esr.usable(self._live.sqrt_tau)
-        was = self.range
-        watched = self._outside is not None and usable
-        self.range = (self._feature.low, self._feature.high) if watched else _EVERYTHING
-        if self._outside is not None and was == _EVERYTHING:
-            self._outside.restart(self.pushed)
 
     # -- values
 
@@ -195,13 +168,8 @@ class DriftDetector(gauge.NumberWatch):
         told = self.take(x)
         return self.told(told) if told else None
 
-    def missing(self) -> Transition | None:
-        """One prediction had no value here."""
-        told = self.take_missing()
-        return self.told(told) if told else None
-
     def told(self, told: int) -> Transition | None:
-        """What `take` or `take_missing` gave, not 0: for who counts values past `push`."""
+        """What `take` gave, not 0: for who counts values past `push`."""
         by = _BY.get(told & ~gauge.TICK, "")
         return self._tick(by) if told & gauge.TICK else self._alarm(by)
 
@@ -210,16 +178,9 @@ class DriftDetector(gauge.NumberWatch):
         if self.drifted:
             return self._look()
         self.until = self._window
-        for rare, number in ((self._outside, self.pushed), (self._missing, self.seen)):
-            if rare is not None:
-                rare.catch_up(number)
         news = self._end_of_window(self._live) if self._live is not None else None
         # What the block just told may have moved the threshold, or switched a detector off.
-        if (
-            (by == "ks" and self._ks.h < self._alarm_h)
-            or (by == "esr" and self.active_esr is None)
-            or (by == "range" and self.range == _EVERYTHING)
-        ):
+        if (by == "ks" and self._ks.h < self._alarm_h) or (by == "esr" and self.active_esr is None):
             by = ""
         return (self._alarm(by) if by else None) or news
 
@@ -227,7 +188,7 @@ class DriftDetector(gauge.NumberWatch):
         """A detector reached its limit; None where that must wait."""
         if self.drifted:
             return None
-        if by != "missing" and self._live is not None and not self._live.ready:
+        if self._live is not None and not self._live.ready:
             return None
         if by == "esr":
             if self.pushed < self.esr_due:
@@ -248,19 +209,11 @@ class DriftDetector(gauge.NumberWatch):
     def _restart_evidence(self) -> None:
         if self._esr is not None:
             self._esr.reset()
-        if self._outside is not None:
-            self._outside.restart(self.pushed)
-        if self._missing is not None:
-            self._missing.restart(self.seen)
 
     def _look(self) -> Transition | None:
         """Latched, and a look is due."""
         self.until = self._every
-        rare = [part.calm() for part in (self._outside, self._missing) if part is not None]
-        full = self._ks.n == self._window
-        # A stream of which nothing came but missing values has no window to judge.
-        near = self._ks.h < self._clear_h if full else self._by == "missing" and not self._ks.n
-        if not (near and all(rare)):
+        if self._ks.n < self._window or self._ks.h >= self._clear_h:
             self._below = -1
             return None
         self._below = self._below + self._every if self._below >= 0 else 0
@@ -357,10 +310,14 @@ class DriftDetector(gauge.NumberWatch):
         return self._live.sqrt_tau if self._live is not None else self._feature.sqrt_tau
 
     @property
+    def settled(self) -> bool:
+        """Whether `sqrt_tau` has been measured on live values."""
+        return self._live is None or self._live.ready
+
+    @property
     def memory_bytes(self) -> int:
         """Of its own, without the reference and the e-SR table."""
-        parts = (self._ks, self._esr, self._outside, self._missing)
-        return sum(part.memory_bytes for part in parts if part is not None)
+        return self._ks.memory_bytes + (self._esr.memory_bytes if self._esr is not None else 0)
 
     def explain(self) -> dict[str, object]:
         """What is known of the stream now, for an event: docs/drift.md names the fields."""
@@ -372,15 +329,10 @@ class DriftDetector(gauge.NumberWatch):
             "sqrt_tau": self.sqrt_tau,
             "profile": self._profile_hash,
             "values_seen": self.pushed,
-            "missing_seen": self.seen - self.pushed,
-            "missing_reference": self._feature.missing_ratio,
             "range": json_safe([self._feature.low, self._feature.high]),
         } | report(self._ks, self._feature.edges)
-        rare = {"missing": self._missing, "range": self._outside}.get(self._by)
         if self._by == "esr" and self._esr is not None and self._esr.since:
             data["values_since_change"] = self._esr.since
-        elif rare is not None and rare.since:
-            data["values_since_change"] = rare.since
         return data
 
     def _transition(self, what: str) -> Transition:
@@ -393,24 +345,20 @@ class DriftDetector(gauge.NumberWatch):
 
     def to_state(self) -> dict[str, object]:
         """For a checkpoint, msgpack-able. The values themselves are not in it, only their buckets."""
-        parts = (self._outside, self._missing, self._live)
         return {
             "buckets": array("I", self._ks.buckets()).tobytes(),
             "esr": self._esr.to_bytes() if self._esr is not None else b"",
-            "parts": [part.to_state() if part is not None else None for part in parts],
-            "at": [self.pushed, self.seen, self.until, self._below, self.esr_due],
+            "live": self._live.to_state() if self._live is not None else None,
+            "at": [self.pushed, self.until, self._below, self.esr_due],
             "by": self._by,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """As it was: every alarm to come is the same. ValueError, KeyError or TypeError when that is
         no state of such a detector; the detector is then in no good state."""
-        for part, saved in zip(
-            (self._outside, self._missing, self._live), state["parts"], strict=True
-        ):
-            if part is not None:
-                part.restore(saved)
-        self.pushed, self.seen, until, self._below, self.esr_due = map(int, state["at"])
+        if self._live is not None:
+            self._live.restore(state["live"])
+        self.pushed, until, self._below, self.esr_due = map(int, state["at"])
         self._by = str(state["by"])
         self.drifted = bool(self._by)
         if not 1 <= until <= (self._every if self.drifted else self._window):
@@ -423,7 +371,6 @@ class DriftDetector(gauge.NumberWatch):
             self._esr = EsrDetector.from_bytes(table, limit, state["esr"])
             self.active_esr = self._esr
         if self._promise is not None:
-            self.range = (self._feature.low, self._feature.high)  # unless _retune says no
             self._retune()
         else:
             self._set_limits()

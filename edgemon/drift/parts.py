@@ -10,7 +10,6 @@ from edgemon._core.ks import Reference, SlidingKS
 from edgemon.drift import esr
 from edgemon.drift.budget import numeric_shares
 from edgemon.drift.profile import FeatureProfile
-from edgemon.drift.rates import RareEvent
 from edgemon.drift.threshold import BlindDetectorError
 from edgemon.typed import NamedTuple
 
@@ -31,16 +30,6 @@ def esr_table(
     epsilon = esr.reference_epsilon(n, esr.REFERENCE_SHARE * share, reference.m)
     try:
         return esr.quantile_table(reference, epsilon)
-    except BlindDetectorError:
-        return None
-
-
-def rare_event(
-    hits: int, rows: int, horizon: int, probability: float, window: int
-) -> RareEvent | None:
-    """None where the reference's rate may be so high that no rise of it could be seen."""
-    try:
-        return RareEvent(hits, max(1, rows), horizon, probability, window)
     except BlindDetectorError:
         return None
 

@@ -1,4 +1,4 @@
-"""Who watches one text stream: its categories and its missing values, with one latch."""
+"""Who watches the categories of one text stream, with one latch."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from edgemon._core.crc32c import crc32c
 from edgemon.drift import messages
 from edgemon.drift.autocorrelation import Indicator, of_categories
-from edgemon.drift.budget import text_shares
 from edgemon.drift.categorical import CategoricalDetector
 from edgemon.drift.changepoint import change_point
 from edgemon.drift.esr import usable
 from edgemon.drift.live import LiveDependence
 from edgemon.drift.numeric import LOOKS_PER_WINDOW
-from edgemon.drift.parts import Promise, rare_event
+from edgemon.drift.parts import Promise
 from edgemon.drift.profile import FeatureProfile
 from edgemon.drift.settings import Transition
 from edgemon.typed import Any
@@ -28,26 +27,21 @@ _LIVE_CATEGORIES = 3
 
 
 class TextDetector:
-    """A text stream against its profile. One drift raises one alarm, whoever sees it first:
-
-    - "categories": the shares of the categories moved, a category that the reference does not have
-      among them (categorical.py);
-    - "missing": more values are missing than may.
-
-    Cleared when the categories are as before (as CategoricalDetector has it) and missing values were
-    as rare as the reference lets expect, for a whole window.
+    """A text stream against its profile. One drift raises one alarm, by "categories": their shares moved, a
+    category that the reference does not have among them (categorical.py). Cleared when they are as before for a
+    whole window (as CategoricalDetector has it).
 
     Where values depend on those before, by the profile or live, the promise of the categories would
     break: then only one value in 5 tau is judged, so the window spans as many times more of them.
 
     BlindDetectorError where the categories could never raise an alarm.
-    Memory: that of CategoricalDetector, and 1.5 KB for missing values.
+    Memory: that of CategoricalDetector.
     """
 
     __slots__ = (
-        "_below", "_by", "_categories", "_collected", "_every", "_feature", "_live", "_missing",
+        "_below", "_by", "_categories", "_collected", "_every", "_feature", "_live",
         "_pending", "_profile_hash", "_promise", "_thinning", "_until", "_until_judged", "_until_window",
-        "_window", "drifted", "new", "pushed", "seen",
+        "_window", "drifted", "new", "pushed",
     )  # fmt: skip
 
     def __init__(
@@ -65,17 +59,14 @@ class TextDetector:
         self._profile_hash = profile_hash
         self._promise = promise
         self._pending: Promise | None = None
-        categories, missing = text_shares(promise.probability)
         self._categories = CategoricalDetector(
             feature,
             window,
-            categories,
+            promise.probability,
             promise.horizon,
             min_effect=min_effect,
             clear_ratio=clear_ratio,
         )
-        rows = feature.n + feature.missing
-        self._missing = rare_event(feature.missing, rows, promise.horizon, missing, window)
         self._live = LiveDependence(feature.sqrt_tau, window)
         self._collected = array("q")
         self._thinning = 1
@@ -87,7 +78,7 @@ class TextDetector:
         self._below = -1
         self._by = ""
         self.drifted = False
-        self.pushed = self.seen = self.new = 0
+        self.pushed = self.new = 0
 
     def _set_thinning(self) -> None:
         tau = self._live.sqrt_tau**2
@@ -99,14 +90,11 @@ class TextDetector:
             self._pending = promise
             return
         self._promise, self._pending = promise, None
-        self._categories.plan(text_shares(promise.probability)[0], promise.horizon)
-        if self._missing is not None:
-            self._missing.plan(promise.horizon)
+        self._categories.plan(promise.probability, promise.horizon)
 
     def push(self, text: str) -> Transition | None:
         """Take one value."""
         self.pushed += 1
-        self.seen += 1
         if text not in self._feature.categories:
             self.new += 1
         if self._live.collects:
@@ -123,46 +111,26 @@ class TextDetector:
             if self._live.ready:
                 what = self._categories.push(text)
         if what == "started" and not self.drifted:
-            return self._alarm("categories")
+            return self._alarm()
         if self.drifted:
             self._until -= 1
             if not self._until:
                 return self._look() or news
         return news
 
-    def missing(self) -> Transition | None:
-        """One prediction had no value here."""
-        self.seen += 1
-        reached = self._missing is not None and self._missing.yes(self.seen)
-        if not self.drifted:
-            return self._alarm("missing") if reached else None
-        self._until -= 1
-        return self._look() if not self._until else None
-
-    def _alarm(self, by: str) -> Transition:
-        self.drifted, self._by = True, by
+    def _alarm(self) -> Transition:
+        self.drifted, self._by = True, "categories"
         self._below = -1
         self._until = self._every
-        news = self._transition("started")
-        self._restart_missing()
-        return news
-
-    def _restart_missing(self) -> None:
-        if self._missing is not None:
-            self._missing.restart(self.seen)
+        return self._transition("started")
 
     def _look(self) -> Transition | None:
         """Latched, and a look is due."""
         self._until = self._every
-        calm = self._missing is None or self._missing.calm()
-        if not calm:
-            self._below = -1
-            return None
         self._below = self._below + self._every if self._below >= 0 else 0
         if self._below < self._window or self._categories.drifted:
             return None
         self.drifted = False
-        self._restart_missing()
         if self._pending is not None:
             self.plan(self._pending)
         self._live.begin()
@@ -174,8 +142,6 @@ class TextDetector:
 
     def _end_of_window(self) -> Transition | None:
         self._until_window = self._window
-        if self._missing is not None:
-            self._missing.catch_up(self.seen)
         if self.drifted:
             del self._collected[:]
             return None
@@ -231,21 +197,17 @@ class TextDetector:
     @property
     def memory_bytes(self) -> int:
         """Of its own."""
-        missing = self._missing.memory_bytes if self._missing is not None else 0
-        return self._categories.memory_bytes + missing
+        return self._categories.memory_bytes
 
     def explain(self) -> dict[str, object]:
         """What is known of the stream now, for an event: docs/drift.md names the fields."""
-        since = self._missing.since if self._by == "missing" and self._missing is not None else 0
         return self._categories.explain() | {
             "by": self._by,
             "profile": self._profile_hash,
             "sqrt_tau": self._live.sqrt_tau,
             "judged_one_in": self._thinning,
             "values_seen": self.pushed,
-            "missing_seen": self.seen - self.pushed,
-            "missing_reference": self._feature.missing_ratio,
-            "values_since_change": since or self._since_change(),
+            "values_since_change": self._since_change(),
         }
 
     def _since_change(self) -> int:
@@ -266,20 +228,13 @@ class TextDetector:
         return change_point([m - inside, inside], buckets).values * self._thinning
 
     def _transition(self, what: str) -> Transition:
-        data = self.explain()
-        if self._by == "missing" and what == "started":
-            message = messages.started(data)
-        else:
-            message = self._categories.message(what)
-        return Transition(what, self.stream, message, data)
+        return Transition(what, self.stream, self._categories.message(what), self.explain())
 
     def to_state(self) -> dict[str, object]:
         """For a checkpoint, msgpack-able."""
-        missing = self._missing.to_state() if self._missing is not None else None
-        at = [self.pushed, self.seen, self.new, self._until, self._until_window, self._below]
+        at = [self.pushed, self.new, self._until, self._until_window, self._below]
         return {
             "categories": self._categories.to_state(),
-            "missing": missing,
             "live": self._live.to_state(),
             "collected": self._collected.tolist(),
             "at": [*at, self._until_judged],
@@ -290,13 +245,9 @@ class TextDetector:
         """As it was. ValueError, KeyError or TypeError when that is no state of such a detector; the
         detector is then in no good state."""
         self._categories.restore(state["categories"])
-        if self._missing is not None:
-            self._missing.restore(state["missing"])
         self._live.restore(state["live"])
         self._collected = array("q", state["collected"])
-        self.pushed, self.seen, self.new, until, until_window, self._below, judged = map(
-            int, state["at"]
-        )
+        self.pushed, self.new, until, until_window, self._below, judged = map(int, state["at"])
         self._set_thinning()
         if not (1 <= until <= self._every and 1 <= until_window <= self._window and judged >= 1):
             raise ValueError(f"{self.stream}: its counters are not what they should be")

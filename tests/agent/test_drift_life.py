@@ -256,7 +256,7 @@ def test_a_restart_through_the_checkpoint_changes_no_alarm() -> None:
                 text = "new" if step in (14, 15) else chance.choice("xyz")
                 device.predict(chance.gauss(shift, 1.0), a=value, c=text)
                 for event in device.events[before:]:
-                    if event.type.startswith("drift"):
+                    if event.type.startswith(("drift", "quality")):
                         found.append((47 * step + i, event.type, event.stream, event.message))
             if step in restarts:
                 device.restart()
@@ -265,7 +265,7 @@ def test_a_restart_through_the_checkpoint_changes_no_alarm() -> None:
     expected = life(())
     kinds = {(kind, stream) for _, kind, stream, _ in expected}
     assert {("drift.started", "output"), ("drift.cleared", "output")} <= kinds
-    assert {("drift.started", "f:a"), ("drift.started", "f:c")} <= kinds
+    assert {("quality.missing", "f:a"), ("drift.started", "f:c")} <= kinds
     assert life((3, 15, 24, 41, 42, 51)) == expected
 
 
@@ -338,17 +338,21 @@ def test_a_full_disk_costs_the_checkpoint_and_nothing_else() -> None:
 # -- missing values and rates
 
 
-def test_nan_null_and_absence_are_all_missing() -> None:
+@pytest.mark.parametrize(
+    ("gone", "kind"),
+    [({"a": None}, "missing"), ({}, "missing"), ({"a": float("nan")}, "nan")],
+)
+def test_null_and_absence_are_missing_and_nan_is_nan(
+    gone: dict[str, float | str | None], kind: str
+) -> None:
     device, chance = configured(), random.Random(6)
     device.run(chance, 300)
-    for i in range(30):
-        gone: list[dict[str, float | str | None]] = [{"a": None}, {"a": float("nan")}, {}]
-        device.predict(chance.gauss(0.0, 1.0), **gone[i % 3], c="x")  # type: ignore[arg-type]
-        if "drift.started" in device.types():
+    for _ in range(9):
+        device.predict(chance.gauss(0.0, 1.0), "1", **{**gone, "c": chance.choice("xyz")})
+        if f"quality.{kind}" in device.types():
             break
-    (event,) = [event for event in device.events if event.type == "drift.started"]
-    assert (event.stream, (event.data or {})["by"]) == ("f:a", "missing")
-    assert i < 10
+    (event,) = [event for event in device.events if event.type.startswith("quality.")]
+    assert (event.type, event.stream, event.severity) == (f"quality.{kind}", "f:a", "alarm")
 
 
 def test_a_budget_for_a_span_of_time_follows_the_rate() -> None:

@@ -127,6 +127,10 @@ class Side:
                     model.capture.skip,
                     model.detectors.to_state() if model.detectors is not None else b"",
                     model.detectors.unknown() if model.detectors is not None else [],
+                    msgpack.unpackb(model.quality.to_state(), strict_map_key=False)
+                    if model.quality is not None
+                    else None,
+                    model.quality.latched() if model.quality is not None else [],
                     model.recording.have if model.recording is not None else None,
                     model.baseline.have if model.baseline is not None else None,
                 )
@@ -209,14 +213,14 @@ def test_numbers_that_are_none_are_counted_the_same() -> None:
     assert fast.counters.get(SLOW) == 1
 
 
-def test_what_is_absent_is_news_once_and_counted_after() -> None:
+def test_what_is_absent_is_told_once_and_needs_no_python() -> None:
     events = predictions(10)
     events += [{"model": "m", "output": 0.5, "features": {"b": 0.1}}] * 30
     events += [{"model": "m", "latency": 0.5}, {"model": "m"}] * 30 + predictions(100, 9)
     fast, slow = play([feeding(events)])
     told = [event.type for event, _ in slow.state()["out"]["event"]]  # type: ignore[index]
-    assert told.count("schema.missing") == 2
-    assert fast.counters.get(SLOW) == 3
+    assert told.count("quality.missing") == 2
+    assert fast.counters.get(SLOW) == 1
 
 
 def test_names_in_any_order_are_found() -> None:

@@ -140,7 +140,6 @@ def test_what_is_no_number_is_counted_by_name_and_kept_in_the_captured_row() -> 
     }  # fmt: skip
     assert harness.rows[5][1]["f:a"] == "text"
     assert harness.counters.get(DROPPED_VALUES, reason="wrong_type") == 1
-    assert "schema.type" in harness.types()
 
 
 def test_errors_of_the_application_are_counted_by_model_and_name() -> None:

@@ -361,7 +361,9 @@ typedef struct {
     em_esr esr, rare_esr, missing_esr;
     em_answers outside, missing;
     em_watch watch;
+    em_quality quality;
     uint32_t tells; /* how often the watch told something */
+    uint32_t wrongs; /* and how often the quality did */
 } stream;
 
 static void open_stream(stream *s, const em_reference *reference, const em_esr_table *table,
@@ -378,8 +380,15 @@ static void open_stream(stream *s, const em_reference *reference, const em_esr_t
     s->window = (em_window){.moments = &s->moments, .sketch = &s->sketch, .hist = &s->hist};
     s->outside.esr = &s->rare_esr;
     s->missing.esr = &s->missing_esr;
-    s->watch = (em_watch){.ks = &s->ks, .esr = &s->esr, .outside = &s->outside,
-                          .missing = &s->missing, .low = -2.0, .high = 3.0, .until = n};
+    s->watch = (em_watch){.ks = &s->ks, .esr = &s->esr, .until = n};
+    em_quality_init(&s->quality);
+    s->quality.low = -2.0;
+    s->quality.high = 3.0;
+    s->quality.run_limit = 2 + n % 3;
+    s->quality.counting = true;
+    s->quality.rates.asked = (1u << EM_QUESTIONS) - 1;
+    s->quality.rates.learning = n % 2;
+    s->quality.rates.until = 1 + n;
 }
 
 static void close_stream(stream *s)
@@ -404,6 +413,29 @@ static void react(stream *s, unsigned told)
     em_ks_set_threshold(&s->ks, 1 + (int64_t)(turn % 9) * s->ks.lcm / 9);
 }
 
+/* The same of its quality, or of the rows where `s` has none. */
+static void react_quality(em_rates *rates, stream *s, unsigned told, uint32_t turn)
+{
+    if (told & EM_QUALITY_TICK)
+        rates->until = 1 + turn % 300;
+    rates->learning = turn % 11 == 0;
+    rates->muted = turn % 4 == 0 ? 1u << turn % EM_QUESTIONS : 0;
+    if (s == NULL)
+        return;
+    s->wrongs++;
+    s->quality.stuck = (told & EM_QUALITY_RUN) != 0;
+    rates->answers[EM_ASK_OUTSIDE] = turn % 3 ? &s->outside : NULL;
+    rates->answers[EM_ASK_MISSING] = turn % 5 ? &s->missing : NULL;
+    rates->answers[EM_ASK_NAN] = NULL;
+}
+
+static void check_same_rates(const em_rates *a, const em_rates *b)
+{
+    CHECK(a->seen == b->seen && a->until == b->until && a->muted == b->muted);
+    CHECK(memcmp(a->yes, b->yes, sizeof a->yes) == 0);
+    CHECK(memcmp(a->learnt, b->learnt, sizeof a->learnt) == 0);
+}
+
 static void check_same(const stream *a, const stream *b)
 {
     CHECK(a->moments.count == b->moments.count && a->moments.mean == b->moments.mean);
@@ -411,7 +443,11 @@ static void check_same(const stream *a, const stream *b)
     CHECK(memcmp(a->hist.counts, b->hist.counts, 5 * sizeof *a->hist.counts) == 0);
     CHECK(a->window.nan == b->window.nan && a->window.missing == b->window.missing);
     CHECK(a->window.pinf == b->window.pinf && a->window.ninf == b->window.ninf);
-    CHECK(a->watch.pushed == b->watch.pushed && a->watch.seen == b->watch.seen);
+    CHECK(a->watch.pushed == b->watch.pushed);
+    CHECK(a->quality.run == b->quality.run && a->quality.longest == b->quality.longest);
+    CHECK(a->quality.ties == b->quality.ties && a->quality.numbers == b->quality.numbers);
+    CHECK(a->quality.stuck == b->quality.stuck);
+    check_same_rates(&a->quality.rates, &b->quality.rates);
     CHECK(a->watch.until == b->watch.until && a->outside.fed == b->outside.fed);
     CHECK(a->outside.yes == b->outside.yes && a->missing.yes == b->missing.yes);
     CHECK(a->ks.filled == b->ks.filled && em_esr_mean(&a->esr) == em_esr_mean(&b->esr));
@@ -424,7 +460,7 @@ enum { SLOTS = 4, TOLD = 4096 };
 static void tell(uint64_t *log, uint32_t *count, uint32_t event, uint32_t slot, unsigned told)
 {
     if (*count < TOLD)
-        log[(*count)++] = (uint64_t)event << 16 | slot << 8 | told;
+        log[(*count)++] = (uint64_t)event << 32 | (uint64_t)slot << 24 | told;
 }
 
 /* Events by the table, and value for value: the same streams, and the same told of the same events. */
@@ -459,10 +495,20 @@ static void check_table(void)
         open_stream(&slow[s], &reference, &table, &yes_no, n, 1 + reference.m);
         em_role role = s == 0 ? EM_ROLE_OUTPUT : EM_ROLE_FEATURE;
         CHECK(em_model_add(&hot, model, role, &letters[s ? s - 1 : 0], 1, &fast[s].window,
-                           &fast[s].watch) == (int32_t)s);
+                           &fast[s].watch, &fast[s].quality) == (int32_t)s);
     }
-    for (uint32_t s = 1; s < SLOTS; s++)
-        model->streams[s].absence_known = true;
+    em_rows fast_rows, slow_rows;
+    em_rows_init(&fast_rows);
+    fast_rows.late_s = 20.0;
+    fast_rows.early_s = fast_rows.disorder_s = 5.0;
+    fast_rows.rates.asked = (1u << EM_QUESTIONS) - 1;
+    fast_rows.rates.until = 1 + below(300);
+    slow_rows = fast_rows;
+    model->rows = &fast_rows;
+    hot.wall_s = 100.0;
+    uint32_t fast_turns = 0, slow_turns = 0;
+    uint64_t before[SLOTS];
+    memset(before, 0xff, sizeof before);
     uint32_t positions[] = {3, 1, 2};
     CHECK(em_model_set_positions(model, positions, 3) == 0);
     model->features = SLOTS - 1;
@@ -488,6 +534,7 @@ static void check_table(void)
         event.id = (em_span){below(2) ? name : NULL, below(7)};
         event.id.size = event.id.data == NULL ? 0 : event.id.size;
         event.has_ts = below(2) != 0;
+        event.ts = 70.0 + (double)below(40);
         uint32_t length = event.positional ? 3 : below(4), first = below(3);
         event.features_length = length;
         for (uint32_t k = 0; k < length; k++) {
@@ -502,7 +549,12 @@ static void check_table(void)
             unsigned told;
             while ((told = em_table_next(&hot, &slot, &at)) != 0) {
                 tell(told_fast, &fast_count, begun + at, slot, told);
-                react(&fast[slot], told);
+                if (slot == SLOTS)
+                    react_quality(&fast_rows.rates, NULL, told, fast_turns++);
+                else if (told & EM_TOLD_QUALITY)
+                    react_quality(&fast[slot].quality.rates, &fast[slot], told, fast[slot].wrongs);
+                else
+                    react(&fast[slot], told);
             }
             CHECK(hot.block_count == 0 && hot.kept <= EM_BLOCK_ROWS);
             for (uint32_t k = 0; k < hot.kept; k++)
@@ -516,6 +568,7 @@ static void check_table(void)
             break;
         if (taken == EM_SHOWN)
             model->skip = below(9);
+        bool same = true;
         for (uint32_t s = 0; s < SLOTS; s++) {
             bool there = s == 0 && event.kind == EM_NUMBER, missing = s != 0;
             double x = event.number;
@@ -526,27 +579,49 @@ static void check_table(void)
                 there = true;
                 x = features[k].as.number;
             }
-            unsigned told = 0;
+            unsigned told = 0, wrong = 0;
             if (there) {
                 em_window_push(&slow[s].window, &x, 1);
                 if (x == x)
                     em_watch_push_until(&slow[s].watch, &x, 1, &told);
-                else
-                    told = em_watch_missing(&slow[s].watch);
             } else if (missing) {
                 slow[s].window.missing++;
-                told = em_watch_missing(&slow[s].watch);
             }
             if (told != 0) {
                 tell(told_slow, &slow_count, e, s, told);
                 react(&slow[s], told);
             }
+            em_quality *quality = &slow[s].quality;
+            if (there && x == x)
+                em_quality_push_until(quality, &x, 1, &wrong);
+            else if (there || missing)
+                wrong = em_rates_answer(&quality->rates, there ? 1u << EM_ASK_NAN : 1u << EM_ASK_MISSING);
+            if (wrong != 0) {
+                tell(told_slow, &slow_count, e, s, wrong | EM_TOLD_QUALITY);
+                react_quality(&quality->rates, &slow[s], wrong, slow[s].wrongs);
+            }
+            double cell = there && x != x ? (double)NAN : x;
+            uint64_t bits = UINT64_MAX - 1; /* as no number has */
+            if (there)
+                memcpy(&bits, &cell, sizeof bits);
+            same = same && (s == 0 || bits == before[s]);
+            before[s] = bits;
+        }
+        unsigned wrong = event.has_ts ? em_rows_time(&slow_rows, event.ts, hot.wall_s) : 0;
+        wrong |= length < SLOTS - 1 ? 1u << EM_ASK_FEATURES : 0;
+        wrong |= same ? 1u << EM_ASK_REPEATED : 0;
+        uint8_t row = (uint8_t)wrong;
+        em_rows_push_until(&slow_rows, &row, 1, &wrong);
+        if (wrong != 0) {
+            tell(told_slow, &slow_count, e, SLOTS, wrong | EM_TOLD_QUALITY);
+            react_quality(&slow_rows.rates, NULL, wrong, slow_turns++);
         }
     }
     qsort(told_fast, fast_count, sizeof *told_fast, by_bits);
     CHECK(fast_count == slow_count);
     if (fast_count < TOLD)
         CHECK(memcmp(told_fast, told_slow, fast_count * sizeof *told_fast) == 0);
+    check_same_rates(&fast_rows.rates, &slow_rows.rates);
     for (uint32_t s = 0; s < SLOTS; s++) {
         check_same(&fast[s], &slow[s]);
         close_stream(&fast[s]);

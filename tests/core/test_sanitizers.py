@@ -13,7 +13,8 @@ import pytest
 HERE = Path(__file__).parent
 CSRC = HERE.parent.parent / "csrc"
 KERNELS = (
-    "ring", "moments", "sketch", "hist", "ks", "confidence", "crc32c", "esr", "pvalue", "window", "watch", "table",
+    "ring", "moments", "sketch", "hist", "ks", "confidence", "crc32c", "esr", "pvalue", "window", "watch",
+    "quality", "table",
     "event", "json", "msgpack", "decimal", "utf8",
 )  # fmt: skip
 STRICT = "-std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wvla -Werror"

@@ -14,26 +14,23 @@ def settled(schema: Schema) -> Schema:
 def test_what_appears_while_learning_is_no_news() -> None:
     schema = Schema()
     assert schema.learn("f:a", "numeric") is None
-    assert schema.missing("f:a") is None
+    assert schema.kind("f:a") == "numeric"
 
 
 def test_a_feature_that_appears_later_is_told() -> None:
     schema = settled(Schema())
     change = schema.learn("f:b", "text")
     assert change is not None
-    assert (change.what, change.stream) == ("added", "f:b")
+    assert (change.what, change.stream) == ("features_changed", "f:b")
 
 
 def test_a_profile_makes_the_schema_known_from_the_start() -> None:
     schema = Schema({"output": "numeric", "f:a": "numeric"})
     assert schema.features == {"f:a"}
-    assert schema.missing("f:a") is not None
     assert schema.learn("f:b", "numeric") is not None
 
 
-def test_a_change_is_told_once() -> None:
+def test_a_latency_or_an_output_that_the_profile_does_not_have_is_no_feature() -> None:
     schema = settled(Schema({"f:a": "numeric"}))
-    assert schema.wrong_type("f:a", "text") is not None
-    assert schema.wrong_type("f:a", "text") is None
-    assert schema.missing("f:a") is not None
-    assert schema.missing("f:a") is None
+    assert schema.learn("latency", "numeric") is None
+    assert schema.learn("output", "text") is None
