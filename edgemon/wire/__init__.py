@@ -145,6 +145,9 @@ agg — one window of one stream
     "error": the names of errors that the application reported ·
     errors i8? of "": predictions that failed so, not in n ·
     n i8 finite values · missing, nan, pinf, ninf, wrong_type i8? counts, absent = 0 ·
+    out_of_range, new_category i8? values that the profile, a rule or what was learnt does not allow, absent = 0 ·
+    longest_run i8? equal numbers in a row, from 50 on · of the model itself: features_changed, repeated, late, early,
+    out_of_order i8? predictions that lack features, repeat the one before, or whose time cannot be, absent = 0 ·
     mean, m2, min, max f8? (m2 = sum of squared distances from the mean) · sketch bin? of quantiles, mergeable ·
     profile str? 16 hexadecimal digits of the reference's hash, "" or absent = none ·
     hist vi:20? counts in the bins of the profile · d f8? Kolmogorov-Smirnov distance at the end · ks_n, ks_h,
