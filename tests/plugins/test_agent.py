@@ -112,9 +112,10 @@ def test_a_crash_and_a_stall_are_contained_and_counted(
     floods = program(short_tmp, "def answer(question):\n    while True: print('x' * 999)", "floods")
     works = program(short_tmp, name="works")
     plugins = "".join(
-        f"[plugins.{path.name}]\ncommand = ['{path}']\ntimeout = '300ms'\n"
-        for path in (stalls, crashes, floods, works)
+        f"[plugins.{path.name}]\ncommand = ['{path}']\n"
+        for path in (crashes, floods, works, stalls)
     )
+    plugins += "timeout = '300ms'\n"
     device = started(devices, short_tmp, '[ship]\nsink = "none"\n' + plugins)
     application = Application(device)
     application.connect()

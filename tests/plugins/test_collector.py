@@ -60,13 +60,16 @@ def answer(question):
     if starts == 2: time.sleep(1000)
     say(values={{"starts": starts}})
 """
-    bench = Bench(settings(program(tmp_path, body), "timeout = '300ms'"))
+    bench = Bench(settings(program(tmp_path, body), "timeout = '1s'"))
     bench.run(lambda: bench.rows)
-    assert bench.rows[0] == {"soil_starts": 3.0}
+    starts = bench.rows[0][
+        "soil_starts"
+    ]  # 3, or more where the machine is slower than the time-out
+    timeouts = bench.counters.get(TIMEOUTS)
+    assert timeouts >= 1 and starts >= 3
     assert bench.counters.get(RESTARTS, reason="exited") == 1
-    assert bench.counters.get(RESTARTS, reason="timeout") == 1
-    assert bench.counters.get(TIMEOUTS) == 1
-    assert bench.plugin.status()["restarts"] == 2
+    assert bench.counters.get(RESTARTS, reason="timeout") == timeouts
+    assert bench.plugin.status()["restarts"] == starts - 1 == timeouts + 1
     bench.close()
 
 
