@@ -223,18 +223,23 @@ def request(
 
 
 def nudge(path: str, *, alarm: bool = False) -> bool:
-    """Tell the process behind `path` that there is work. Never blocks; False when nobody took it.
+    """Tell the process behind `path` that there is work. See `tell`.
 
     alarm: that the work is an alarm, which may start a burst.
+    """
+    return tell(path, {"cmd": "nudge"} | ({"alarm": True} if alarm else {}))
 
-    A nudge may be lost: who waits for one must look for work from time to time by itself.
+
+def tell(path: str, message: Message) -> bool:
+    """Send a command and do not wait for its answer. Never blocks; False when nobody took it.
+
+    It may be lost: who waits for one must look for work from time to time by itself.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.setblocking(False)
         try:
             sock.connect(path)
-            message = b'{"cmd":"nudge","alarm":true}\n' if alarm else b'{"cmd":"nudge"}\n'
-            sock.send(message, socket.MSG_NOSIGNAL)
+            sock.send(json.dumps(message).encode() + b"\n", socket.MSG_NOSIGNAL)
         except OSError:
             return False
     return True

@@ -37,6 +37,7 @@ FLOORS = {
     "plugins": 4,
     "ship": 4,
     "client": 4,
+    "remote": 4,
     "control": 4,
     "agent": 5,
     "connectors": 5,

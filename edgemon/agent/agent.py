@@ -42,6 +42,7 @@ from edgemon.version import VERSION
 
 if TYPE_CHECKING:
     from edgemon.agent.plugins import Plugins
+    from edgemon.agent.remote import Remote
     from edgemon.agent.rules import Rules
 
 
@@ -69,6 +70,7 @@ class Agent:
         self.server: Server | None = None
         self.plugins: Plugins | None = None
         self.rules: Rules | None = None
+        self.remote: Remote | None = None
         self._stops: list[tuple[str, Callable[[], None]]] = []
         self._forgets: list[Callable[[], None]] = []
 
@@ -134,6 +136,8 @@ class Agent:
         self._start_control()
         self._start_metrics(handed.metrics)
         self._say("agent.started", f"edgemon {VERSION} started", config=config.hash)
+        if self.remote is not None:
+            self.remote.start()
         log.info(
             f"listening on {config.ingest.socket}", device=config.agent.device, version=VERSION
         )
@@ -206,8 +210,15 @@ class Agent:
         self.storage.check_pressure()
 
     def _start_control(self) -> None:
+        handlers = Commands(self).handlers()
+        if self.config.remote.enabled and self._own_process:
+            from edgemon.agent.remote import Remote  # memory that only who turns it on pays
+
+            self.remote = Remote(self)
+            self._started("remote", self.remote.stop)
+            handlers |= self.remote.handlers()
         self.control = ControlServer(
-            os.path.join(self.config.agent.run_dir, AGENT_SOCKET), Commands(self).handlers()
+            os.path.join(self.config.agent.run_dir, AGENT_SOCKET), handlers
         )
         self.loop.add_reader(self.control.fileno(), self.control.on_readable)
         self._started("control", self.control.close, self.control.forget)

@@ -70,6 +70,10 @@ class Batches:
         self.give_rows()
         return {kind: len(batch) for kind, batch in self._open.items()}
 
+    def number(self, kind: str) -> int:
+        """The seq of the batch that the latest row of the kind is in; 0 before there was one."""
+        return self._open[kind].seq
+
     # -- rows in
 
     def add(self, kind: str, row: Row, mono_ns: int, *, promised: bool = True) -> None:

@@ -32,14 +32,24 @@ AGAIN_S = 1.0  # before a burst for events that came while one ended
 
 
 class Bursts:
-    """start: starts one shipper; the owner calls ended() when it is over."""
+    """start: starts one shipper; the owner calls ended() when it is over.
 
-    def __init__(self, loop: Loop, config: Config, start: Callable[[], None]) -> None:
+    changed: the agent says that there may be another configuration (remote.enabled).
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        config: Config,
+        start: Callable[[], None],
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._loop = loop
         self._settings = config.ship
         self._socket = join(config.agent.run_dir, SHIP_SOCKET)
         self._spool = config.spool.dir
         self._start = start
+        self._changed = changed
         self._schedule = self._new_schedule()
         self._backoff = self._new_backoff()
         self._server: ControlServer | None = None
@@ -150,7 +160,8 @@ class Bursts:
     def _listen(self) -> None:
         try:
             self._server = ControlServer(
-                self._socket, {"nudge": self._nudge, "status": self._status}
+                self._socket,
+                {"nudge": self._nudge, "status": self._status, "remote": self._remote},
             )
         except EdgemonError as error:  # somebody runs `edgemon ship` by hand
             log.warning("cannot listen for alarms", error=error)
@@ -167,6 +178,10 @@ class Bursts:
         if request.get("alarm") is True and self._settings.on_alarm:
             self._alarm = True
             self._arm()  # not at once: this server is still answering
+        return {}
+
+    def _remote(self, _: Message) -> Message:
+        self._changed()
         return {}
 
     def _status(self, _: Message) -> Message:

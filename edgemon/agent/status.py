@@ -27,6 +27,7 @@ def report(agent: Agent) -> dict[str, object]:
         "uptime_s": round(now_s - agent.started_s, 1),
         "rss_bytes": rss_bytes(),
         "config": {"file": config.file, "hash": config.hash, "last_reload": agent.last_reload},
+        "remote": agent.remote.report() if agent.remote is not None else None,
         "ingest": {
             "socket": config.ingest.socket,
             "predictions": agent.counters.get("edgemon_ingest_predictions_total"),

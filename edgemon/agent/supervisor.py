@@ -51,8 +51,12 @@ class Supervisor:
         self._exit_code = 0
         self._config = config
         self._bursts: Bursts | None = None
+        self._from_afar = False
         if config is not None and (now := config()).ship.mode == "burst":
-            self._bursts = Bursts(self._loop, now, lambda: self._children[_BURST].start())
+            self._from_afar = now.remote.enabled
+            self._bursts = Bursts(
+                self._loop, now, lambda: self._children[_BURST].start(), self._read_schedule
+            )
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT, or until the agent says that no restart can help; returns the exit code."""
@@ -83,6 +87,8 @@ class Supervisor:
         def ended(code: int) -> None:
             if self._bursts is not None and name == _BURST:
                 self._bursts.ended(code)
+                if self._from_afar:
+                    self._read_schedule()  # a burst may have brought another
             elif code in _FATAL and name == _AGENT:
                 log.error(f"{name} cannot run, giving up", exit_code=code)
                 self._exit_code = code
@@ -100,7 +106,11 @@ class Supervisor:
             ConfigError
         ):  # the agent refuses the same file and names its faults
             self._start_new(self._commands())
-            if self._bursts is not None and self._config is not None:
+        self._read_schedule()
+
+    def _read_schedule(self) -> None:
+        if self._bursts is not None and self._config is not None:
+            with contextlib.suppress(ConfigError):
                 self._bursts.reload(self._config().ship)
 
     def _stop(self) -> None:

@@ -61,6 +61,7 @@ COMMANDS = (
     Command("top", "watch models, rates, drift, device and spool, live in the terminal"),
     Command("report", "one page with curves from a store or a spool, for a browser"),
     Command("plugin", "list plugins, and try one by hand"),
+    Command("remote", "sign configuration for a device; there, see and drop it"),
     Command("spool", "look into the spool, check it, mend it, take batches out"),
     Command("demo", "show the whole way on real data, in two minutes", extra="demo"),
 )

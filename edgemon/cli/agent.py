@@ -23,9 +23,21 @@ def run(arguments: argparse.Namespace | SimpleNamespace) -> int:
     from edgemon.config.apart import load
 
     config = load(arguments.config)  # before anything else: a child of a small process is quick
+    if config.remote.enabled:
+        from edgemon.remote import starts  # memory that only who turns it on pays
+
+        config = starts.begin(config)
 
     from edgemon import log
     from edgemon.agent.agent import Agent
+    from edgemon.errors import ConfigError
 
     log.configure("edgemon-agent", config.log.level, config.log.format)
-    return Agent(config).run()
+    agent = Agent(config)
+    try:
+        agent.start()
+    except ConfigError as error:
+        if config.afar is None:
+            raise
+        raise starts.failed(config, error) from error
+    return agent.serve()

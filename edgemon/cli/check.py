@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING
 
-from edgemon.config import Config, FalseAlarms, find_config, format_duration, format_size, load
+from edgemon.config import (
+    Config,
+    FalseAlarms,
+    FromAfar,
+    find_config,
+    format_duration,
+    format_size,
+    load,
+)
 from edgemon.config.tables import CaptureKind
 from edgemon.errors import ConfigError, UsageError
+from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
@@ -49,16 +57,22 @@ def run(arguments: argparse.Namespace) -> int:
             load_profiles(config)
         if config.plugins:
             _check_entry_points(config)
+        if config.remote.enabled:
+            _check_key(config)
     except ConfigError as error:
         if not arguments.json:
             raise
         _print_json({"ok": False, "faults": [fault._asdict() for fault in error.faults]})
         return error.exit_code
     if arguments.json:
-        _print_json({"ok": True, "file": path, "hash": config.hash, "facts": facts(config)})
+        answer = {"ok": True, "file": path, "hash": config.hash, "facts": facts(config)}
+        answer["afar"] = config.afar._asdict() if config.afar is not None else None
+        _print_json(answer)
     elif arguments.show:
         from edgemon.config.describe import show
 
+        if config.afar is not None:
+            sys.stdout.write(f"# {_afar(config.afar)}\n\n")
         sys.stdout.write(show(config))
     else:
         width = max(map(len, facts(config)))
@@ -97,6 +111,10 @@ def facts(config: Config) -> dict[str, str]:
         "spool": f"{spool.dir}, at most {format_size(spool.max_size_bytes)}",
         "sink": _sink(config),
     }
+    if config.remote.enabled:
+        found["remote"] = f"may change {', '.join(config.remote.allow) or 'nothing'}"
+    if config.afar is not None:
+        found["from afar"] = _afar(config.afar)
     if config.ingest.dgram:
         found["socket"] += f"; datagrams on {config.ingest.dgram}"
     if config.rules:
@@ -119,6 +137,24 @@ def facts(config: Config) -> dict[str, str]:
     elif config.drift.enabled:
         found["drift"] = "not tested: no model has a profile (edgemon profile build)"
     return found
+
+
+def _afar(afar: FromAfar) -> str:
+    """What came from afar. Faults of it are not the file's: edgemon starts without it."""
+    if afar.problem:
+        return f"NOT in force: {afar.problem}"
+    return f"desired configuration {afar.revision} is in force: {', '.join(afar.keys) or 'no key'}"
+
+
+def _check_key(config: Config) -> None:
+    """Who may not read the key cannot say that it is wrong; the agent will."""
+    from edgemon.remote.keys import read_keys
+
+    try:
+        read_keys(config.remote.key_file, config.file)
+    except ConfigError as error:
+        if not isinstance(error.__cause__, PermissionError):
+            raise
 
 
 def _rows(config: Config) -> str:

@@ -7,10 +7,10 @@ import json
 import os
 import sys
 import time
-from typing import Any
 
 from edgemon.cli import _performance, add_config_argument
 from edgemon.cli._terminal import counted, human_bytes, human_count, human_duration, table
+from edgemon.typed import Any
 
 EPILOG = """example:
   edgemon status
@@ -109,6 +109,8 @@ def render(agent: dict[str, Any], ship: dict[str, Any] | None, wall_s: float) ->
     ]
     if agent["config"]["last_reload"]:
         lines.append(f"  config   {agent['config']['last_reload']}")
+    if agent.get("remote"):
+        lines.append(f"  remote   {remote_line(agent['remote'])}")
     if agent["models"]:
         lines += ["", _models(agent["models"]).rstrip(), *_performance.lines(agent["models"])]
     else:
@@ -262,6 +264,23 @@ def _notices(ship: dict[str, Any]) -> str:
         text += f", {human_count(notices['waiting'])} waiting"
         text += f": {notices['last_error']}" if notices["last_error"] else ""
     return text
+
+
+def remote_line(remote: dict[str, Any]) -> str:
+    """What came from afar: what is in force, and what became of the last message."""
+    if remote["in_force"] is None:
+        line = "the local file alone"
+    else:
+        keys = ", ".join(remote["keys"][:8]) + (", …" if len(remote["keys"]) > 8 else "")
+        line = f"desired configuration {remote['in_force']} ({keys or 'no key'})"
+    if remote["trial_s"] is not None:
+        line += f", on trial for {human_duration(max(0.0, remote['trial_s']))} more"
+    if remote["status"] in ("rolled_back", "dropped", "damaged"):
+        what = remote["status"].replace("_", " ")
+        line += f"; revision {remote['revision']} {what}: {remote['reason']}"
+    if remote["refused"]:
+        line += f"; refused: {remote['refused']['reason']}"
+    return line
 
 
 def _models(models: list[dict[str, Any]]) -> str:

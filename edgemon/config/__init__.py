@@ -19,12 +19,14 @@ from edgemon.config.settings import (
     DriftSettings,
     FalseAlarms,
     FirstPredictions,
+    FromAfar,
     IngestSettings,
     LogSettings,
     ModelSettings,
     MqttSettings,
     PluginSettings,
     RedactSettings,
+    RemoteSettings,
     RuleSettings,
     S3Settings,
     SeriesRule,
@@ -35,7 +37,16 @@ from edgemon.config.settings import (
 from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edgemon.config.loader import fault_at, find_config, load, parse, reload, restart_keys
+    from edgemon.config.loader import (
+        fault_at,
+        find_config,
+        load,
+        load_file,
+        parse,
+        reload,
+        reload_with,
+        restart_keys,
+    )
     from edgemon.config.units import format_duration, format_size, parse_duration, parse_size
 
 __all__ = [
@@ -48,12 +59,14 @@ __all__ = [
     "DriftSettings",
     "FalseAlarms",
     "FirstPredictions",
+    "FromAfar",
     "IngestSettings",
     "LogSettings",
     "ModelSettings",
     "MqttSettings",
     "PluginSettings",
     "RedactSettings",
+    "RemoteSettings",
     "RuleSettings",
     "S3Settings",
     "SeriesRule",
@@ -66,14 +79,25 @@ __all__ = [
     "format_duration",
     "format_size",
     "load",
+    "load_file",
     "parse",
     "parse_duration",
     "parse_size",
     "reload",
+    "reload_with",
     "restart_keys",
 ]
 
-_LOADER = ("fault_at", "find_config", "load", "parse", "reload", "restart_keys")
+_LOADER = (
+    "fault_at",
+    "find_config",
+    "load",
+    "load_file",
+    "parse",
+    "reload",
+    "reload_with",
+    "restart_keys",
+)
 _UNITS = ("format_duration", "format_size", "parse_duration", "parse_size")
 
 

@@ -14,7 +14,10 @@ from collections.abc import Callable
 
 from edgemon.config import settings
 from edgemon.errors import ConfigError, Fault
-from edgemon.typed import Any
+from edgemon.typed import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgemon.config.remembered import Overlay
 
 
 def load(explicit: str | None) -> settings.Config:
@@ -35,6 +38,28 @@ def reload(old: settings.Config) -> settings.Config:
         from edgemon.config.loader import reload
 
         return reload(old)
+
+    return _apart(work)
+
+
+def load_file(path: str) -> settings.Config:
+    """As `loader.load_file`."""
+
+    def work() -> settings.Config:
+        from edgemon.config.loader import load_file
+
+        return load_file(path)
+
+    return _apart(work)
+
+
+def reload_with(old: settings.Config, over: Overlay | None) -> settings.Config:
+    """As `loader.reload_with`."""
+
+    def work() -> settings.Config:
+        from edgemon.config.loader import reload_with
+
+        return reload_with(old, over)
 
     return _apart(work)
 

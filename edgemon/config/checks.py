@@ -38,6 +38,7 @@ def clashes(config: Config) -> Iterator[Clash]:
     yield from _s3(config)
     for keys, problem in (*rule_checks.rules(config), *rule_checks.actions(config)):
         yield Clash(keys, problem)
+    yield from _remote(config)
 
 
 def _sockets(config: Config) -> Iterator[Clash]:
@@ -234,6 +235,21 @@ def _mqtt(config: Config) -> Iterator[Clash]:
 def _s3(config: Config) -> Iterator[Clash]:
     if config.ship.sink == "s3" and not config.s3.bucket:
         yield Clash((("s3", "bucket"), ("ship", "sink")), 'ship.sink = "s3" needs s3.bucket')
+
+
+def _remote(config: Config) -> Iterator[Clash]:
+    remote = config.remote
+    if not remote.enabled:
+        return
+    if not remote.key_file:
+        yield Clash(
+            (("remote", "enabled"),), "needs remote.key_file, which edgemon remote key writes"
+        )
+    if config.ship.sink != "mqtt":
+        yield Clash(
+            (("remote", "enabled"), ("ship", "sink")),
+            f'needs ship.sink = "mqtt": nothing comes back over sink "{config.ship.sink}"',
+        )
 
 
 def _is_group(name: str) -> bool:

@@ -14,13 +14,23 @@ from _blake2 import blake2b  # not hashlib, which loads OpenSSL: 3.6 MB that the
 from edgemon.config.checks import clashes
 from edgemon.config.device import device_name
 from edgemon.config.locate import KeyPath, line_of, locate
+from edgemon.config.reach import leaves, refusal
 from edgemon.config.schema import BY_NAME, LIST, NAMED, SECTIONS, Key, Section
-from edgemon.config.settings import Config, DriftSettings, FirstPredictions, PluginSettings
+from edgemon.config.settings import (
+    Config,
+    DriftSettings,
+    FirstPredictions,
+    FromAfar,
+    PluginSettings,
+)
 from edgemon.config.syntax import explain
 from edgemon.config.tables import Table
 from edgemon.config.values import Path, RefusedError, bare_key, is_control, literal, nearest, shown
-from edgemon.errors import ConfigError, Fault
-from edgemon.typed import Any
+from edgemon.errors import ConfigError, DamagedError, Fault
+from edgemon.typed import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgemon.config.remembered import Overlay
 
 MAX_FILE_BYTES = 1 << 20
 SEARCHED = ("edgemon.toml", "/etc/edgemon/edgemon.toml")
@@ -61,8 +71,28 @@ def find_config(explicit: str | None) -> str:
 
 
 def load(path: str) -> Config:
-    """The configuration in a file. Raises ConfigError with all faults."""
-    return _build(_read(path), path, None)
+    """The configuration in a file. Raises ConfigError with all faults.
+
+    Where the remote hand is on, what it put over the file counts as well. Where that makes faults, the file
+    counts alone, and `Config.afar` says why: no process may fail to start for what came from afar.
+    """
+    text = _read(path)
+    config = _build(text, path)
+    over, problem = _from_afar(config)
+    if over is not None:
+        try:
+            return _build(text, path, None, over)
+        except ConfigError as error:
+            problem = str(error.faults[0])
+    if problem:
+        revision = over.revision if over is not None else 0
+        config = config._replace(afar=FromAfar(revision, [], problem))
+    return config
+
+
+def load_file(path: str) -> Config:
+    """The same, of the file alone, whatever came from afar."""
+    return _build(_read(path), path)
 
 
 def parse(text: str, file: str = "<text>") -> Config:
@@ -70,16 +100,41 @@ def parse(text: str, file: str = "<text>") -> Config:
 
     file: its name in faults; relative paths in the text are relative to this file's folder.
     """
-    return _build(text, file, None)
+    return _build(text, file)
 
 
 def reload(old: Config) -> Config:
-    """The same file again, for a running process.
+    """The same file again, for a running process, with what came from afar over it.
 
     Raises ConfigError with all faults, a changed key that needs a restart among them; then `old`
     stays in force.
     """
-    return _build(_read(old.file), old.file, old)
+    over, problem = _from_afar(old)
+    config = reload_with(old, over)
+    return config._replace(afar=FromAfar(0, [], problem)) if problem else config
+
+
+def reload_with(old: Config, over: Overlay | None) -> Config:
+    """The same with another text from afar over the file, None for none."""
+    text = _read(old.file)
+    config = _build(text, old.file, old)  # the file must be right by itself
+    return config if over is None else _build(text, old.file, old, over)
+
+
+def _from_afar(config: Config) -> tuple[Overlay | None, str]:
+    """What lies over the file, and why nothing does although something should."""
+    if not config.remote.enabled:
+        return None, ""
+    from edgemon.config import remembered as memory  # only who turned it on pays for it
+
+    try:
+        remembered = memory.read(config.agent.state_dir)
+    except (OSError, DamagedError) as error:
+        return None, str(error)
+    over = remembered.in_force
+    if over is not None and (over.device, over.fleet) != (config.agent.device, config.agent.fleet):
+        return None, f"{over.name} was signed for {over.fleet}/{over.device}, another device"
+    return over, ""
 
 
 def restart_keys(old: Config, new: Config) -> list[str]:
@@ -89,6 +144,8 @@ def restart_keys(old: Config, new: Config) -> list[str]:
 
 def fault_at(config: Config, path: KeyPath, problem: str) -> Fault:
     """A fault found after loading, as in a file that a key names, in the line of that key."""
+    if config.afar is not None and dotted(path) in config.afar.keys:
+        return Fault(f"desired configuration {config.afar.revision}", 0, dotted(path), problem)
     try:
         text = _read(config.file)
         tomllib.loads(text)
@@ -125,29 +182,46 @@ def _refusal(path: str, problem: str) -> ConfigError:
     return ConfigError([Fault(path, 0, "", problem)])
 
 
-def _build(text: str, file: str, running: Config | None) -> Config:
+def _build(
+    text: str, file: str, running: Config | None = None, over: Overlay | None = None
+) -> Config:
     text = text.removeprefix("\ufeff")
-    try:
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        line, problem = explain(error, text)
-        raise ConfigError([Fault(file, line, "", problem)]) from None
-    builder = _Builder(document, os.path.dirname(os.path.abspath(file)))
+    document = document_of(text, file)
+    above: dict[str, Any] = {}
+    if over is not None:
+        from edgemon.config.overlay import fit_to_read, merged
+
+        above = fit_to_read(over.text, over.name)
+        document = merged(document, above)
+    builder = _Builder(document, os.path.dirname(os.path.abspath(file)), above)
     config = builder.config(file)
     if running is not None:
         builder.compare(running, config)
+    builder.refuse_out_of_reach(config.remote.allow)
     if builder.faults:
         # Lines are looked up only now: a configuration without faults does not pay for them.
-        lines = locate(text)
-        ordered = sorted(
-            (
-                Fault(file, line_of(lines, at), dotted(path), problem, detail)
-                for path, at, problem, detail in builder.faults
-            ),
-            key=lambda fault: fault.line or len(text),
-        )
-        raise ConfigError(ordered)
+        texts = {file: text} | ({over.name: over.text} if over is not None else {})
+        lines = {name: locate(one) for name, one in texts.items()}
+        faults = []
+        for path, at, problem, detail in builder.faults:
+            name = file if over is None or path not in lines[over.name] else over.name
+            faults.append(Fault(name, line_of(lines[name], at), dotted(path), problem, detail))
+        order = list(texts)
+        faults.sort(key=lambda fault: (order.index(fault.file), fault.line or len(text)))
+        raise ConfigError(faults)
+    if over is not None:
+        keys = [dotted(path) for path in leaves(above)]
+        config = config._replace(afar=FromAfar(over.revision, keys))
     return config
+
+
+def document_of(text: str, file: str) -> dict[str, Any]:
+    """TOML text, parsed. Raises ConfigError, which names the file.  file: as faults name it."""
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        line, problem = explain(error, text)
+        raise ConfigError([Fault(file, line, "", problem)]) from None
 
 
 def dotted(path: KeyPath) -> str:
@@ -164,13 +238,16 @@ def dotted(path: KeyPath) -> str:
 class _Builder:
     """Goes through a document once, takes what is legal and notes what is not."""
 
-    __slots__ = ("document", "faults", "faulty", "folder")
+    __slots__ = ("above", "document", "faults", "faulty", "folder", "unknown")
 
-    def __init__(self, document: dict[str, Any], folder: str) -> None:
+    def __init__(self, document: dict[str, Any], folder: str, above: dict[str, Any]) -> None:
+        """above: what of the document came from afar."""
         self.document = document
+        self.above = above
         self.folder = folder
         self.faults: list[tuple[KeyPath, KeyPath, str, str]] = []
         self.faulty: set[KeyPath] = set()
+        self.unknown: set[KeyPath] = set()
 
     def config(self, file: str) -> Config:
         """A Config of all legal values, defaults in place of the others."""
@@ -203,9 +280,20 @@ class _Builder:
             disagreements += plugins.clashes(config)
         for keys, problem in disagreements:
             if not self.faulty.intersection(keys):
-                self._fault(next(filter(self._is_given, keys), keys[0]), problem)
+                given = [key for key in keys if _has(self.document, key)]
+                from_afar = [key for key in given if _has(self.above, key)]
+                self._fault((from_afar or given or keys)[0], problem)
         digest = blake2b(repr(config[2:]).encode(), digest_size=8).hexdigest()
         return config._replace(hash=digest)
+
+    def refuse_out_of_reach(self, allow: list[str]) -> None:
+        """Notes what came from afar and may not be changed from there, in place of other faults that it has."""
+        for path in leaves(self.above):
+            if not any(path[: len(name)] == name for name in self.unknown) and (
+                problem := refusal(path, allow)
+            ):
+                self.faults = [fault for fault in self.faults if fault[0] != path]
+                self._fault(path, problem)
 
     def compare(self, running: Config, new: Config) -> None:
         """Notes what a running process cannot change."""
@@ -367,24 +455,14 @@ class _Builder:
         rules = [rule if rule.name else rule._replace(name=rule.when) for rule in config.rules]
         config = config._replace(rules=rules)
         mqtt = config.mqtt
-        if mqtt.tls and not self._is_given(("mqtt", "port")):
+        if mqtt.tls and not _has(self.document, ("mqtt", "port")):
             mqtt = mqtt._replace(port=_TLS_PORT)
         if not mqtt.client_id:
             mqtt = mqtt._replace(client_id=f"edgemon-{device}")
         return config._replace(mqtt=mqtt)
 
-    def _is_given(self, path: KeyPath) -> bool:
-        node: Any = self.document
-        for part in path:
-            if isinstance(node, list) and isinstance(part, int) and part < len(node):
-                node = node[part]
-                continue
-            if not isinstance(node, dict) or part not in node:
-                return False
-            node = node[part]
-        return True
-
     def _unknown_section(self, name: str) -> None:
+        self.unknown.add((name,))
         if isinstance(self.document[name], dict):
             guess = nearest(name, [*BY_NAME, _PLUGINS])
             self._fault(
@@ -399,6 +477,7 @@ class _Builder:
         )
 
     def _unknown_key(self, section: Section | Table, at: KeyPath, name: str) -> None:
+        self.unknown.add(at)
         guess = nearest(name, [key.name for key in section.keys])
         if not guess:
             guess = next(
@@ -409,6 +488,18 @@ class _Builder:
     def _fault(self, path: KeyPath, problem: str, inside: KeyPath = (), detail: str = "") -> None:
         """inside: where in the key's value; it makes the line exact."""
         self.faults.append((path, (*path, *inside), problem, detail))
+
+
+def _has(document: dict[str, Any], path: KeyPath) -> bool:
+    node: Any = document
+    for part in path:
+        if isinstance(node, list) and isinstance(part, int) and part < len(node):
+            node = node[part]
+            continue
+        if not isinstance(node, dict) or part not in node:
+            return False
+        node = node[part]
+    return True
 
 
 def _restarts(old: Config, new: Config) -> list[tuple[Section, Key]]:

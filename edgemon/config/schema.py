@@ -6,6 +6,7 @@ in checks.py. The field's name is the key's with its unit: a duration gets `_s`,
 
 from __future__ import annotations
 
+from edgemon.config import reach
 from edgemon.config.conditions import Addresses, Command, Condition, Doing
 from edgemon.config.settings import (
     ActionSettings,
@@ -20,6 +21,7 @@ from edgemon.config.settings import (
     MqttSettings,
     QualitySettings,
     RedactSettings,
+    RemoteSettings,
     RuleSettings,
     S3Settings,
     ShipSettings,
@@ -569,6 +571,23 @@ SECTIONS: tuple[Section, ...] = (
             Key("level", Choice("debug", "info", "warning", "error"), "info",
                 "The least important message that is written."),
             Key("format", Choice("text", "json"), "text", "How a line looks."),
+        ),
+    ),
+    Section(
+        "remote",
+        RemoteSettings,
+        'The remote hand: a signed, retained message on the topic "desired" changes what is allowed here.',
+        (
+            Key("enabled", Boolean(), False,
+                'Whether it is listened for; needs `ship.sink = "mqtt"`.', restart=True),
+            Key("key_file", Path(), "",
+                "File with the keys that sign, one a line, any of which will do; not readable by everybody."),
+            Key("allow", reach.Reach(256), list(reach.DEFAULT),
+                'Keys that may be changed from afar; a table is all in it, a part "*" is any. What could '
+                "not be put right from afar cannot be allowed."),
+            Key("confirm", Duration("1s", "1h"), "2m",
+                "How long a new configuration is on trial. If then the agent is not healthy, the former one "
+                "comes back."),
         ),
     ),
 )

@@ -306,12 +306,34 @@ class LogSettings(NamedTuple):
     format: str
 
 
+class RemoteSettings(NamedTuple):
+    """allow: dotted keys, a part "*" for any; see config.reach."""
+
+    enabled: bool
+    key_file: str
+    allow: list[str]
+    confirm_s: float
+
+
+class FromAfar(NamedTuple):
+    """What the remote hand changed of a configuration.
+
+    revision: of the desired configuration that lies over the local file.  keys: dotted, those that it sets.
+    problem: why it does not lie there, "" where it does.
+    """
+
+    revision: int
+    keys: list[str]
+    problem: str = ""
+
+
 class Config(NamedTuple):
     """One accepted configuration.
 
     file: path as the user gave it.  hash: 16 hex digits; equal settings have an equal hash.
     models: by name; "*" holds what a model without a table of its own gets.  drift: what models
     start from; what holds for one is in its own settings.  actions, plugins: by name.
+    afar: what of it came from afar, None for nothing.
     """
 
     file: str
@@ -330,7 +352,9 @@ class Config(NamedTuple):
     rules: list[RuleSettings]
     actions: dict[str, ActionSettings]
     log: LogSettings
+    remote: RemoteSettings
     plugins: dict[str, PluginSettings]
+    afar: FromAfar | None = None
 
     @property
     def has_notices(self) -> bool:

@@ -17,14 +17,13 @@ import weakref
 from collections.abc import Callable, Iterable
 from time import monotonic
 from types import TracebackType
-from typing import Any
 
 from edgemon import log
 from edgemon.agent.agent import Agent
 from edgemon.agent.profiles import load_profiles
 from edgemon.agent.store import profile_name
 from edgemon.client import Client, ClientStats
-from edgemon.config import Config, FirstPredictions, find_config, load, parse
+from edgemon.config import Config, FirstPredictions, find_config, load_file, parse
 from edgemon.config.describe import show
 from edgemon.control import AGENT_SOCKET, SHIP_SOCKET, request
 from edgemon.errors import ConfigError, EdgemonError, Fault, StorageError, UsageError
@@ -33,6 +32,7 @@ from edgemon.monitor.references import References
 from edgemon.monitor.shipper import Shipper
 from edgemon.monitor.values import features_of, prediction_of
 from edgemon.spool.fs import OsFileSystem, join, write_atomically
+from edgemon.typed import Any
 
 DEFAULT_MODEL = "default"
 # What the agent's thread may take beyond agent.drain_timeout: its last fsync.
@@ -389,7 +389,7 @@ def _loaded(config: str | os.PathLike[str] | Config | None) -> Config:
     if path.endswith((".yaml", ".yml")):
         problem = f"is YAML; make TOML of it with: edgemon config convert {path} -o edgemon.toml"
         raise ConfigError([Fault(path, 0, "", problem)])
-    return load(path)
+    return load_file(path)
 
 
 def _effective(config: Config, device: str | None) -> Config:
@@ -399,6 +399,9 @@ def _effective(config: Config, device: str | None) -> Config:
         if mqtt.client_id == f"edgemon-{config.agent.device}":  # it follows the name
             mqtt = mqtt._replace(client_id=f"edgemon-{device}")
         config = config._replace(agent=agent, mqtt=mqtt)
+    if config.remote.enabled:
+        log.warning("the remote hand is for edgemon run: remote.enabled counts as false here")
+        config = config._replace(remote=config.remote._replace(enabled=False))
     return parse(show(config), os.path.join(config.agent.run_dir, _FILE_NAME))
 
 

@@ -10,7 +10,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edgemon.ship.cloudevents import CONTENT_TYPE
-from edgemon.ship.metered import MAX_INCOMING_BYTES, MeteredSocket
+from edgemon.ship.metered import MeteredSocket
 from edgemon.ship.paho_client import client as paho
 from edgemon.ship.sink import NEVER, Key, Parcel
 
@@ -74,6 +74,7 @@ class Link:
         self.next_tick = NEVER
         self.sent: dict[int, Sent] = {}  # by packet identifier
         self.events: deque[tuple[Delivery, bytes]] = deque()  # at most those of one batch
+        self.subscriptions: dict[int, str] = {}  # packet identifier -> topic, until it is answered
         self.offline_mid = 0  # the state message that ends a clean stop
         # What paho reported while it held its locks, to be acted on once it has let go of them.
         self.happenings: deque[Callable[[float], None]] = deque()
@@ -107,6 +108,12 @@ class Link:
         self.sent[info.mid] = Sent(delivery, len(payload), topic)
         return info.mid
 
+    def subscribe(self, topic: str) -> None:
+        """QoS 1. The answer comes to on_subscribe, with the packet identifier."""
+        _, mid = self.client.subscribe(topic, 1)
+        if mid is not None:
+            self.subscriptions[mid] = topic
+
     def exchange(self, now: float) -> None:
         """Read and write what can be read and written without waiting."""
         # Read first: a broker that hangs up says why, and a write would fail before we knew.
@@ -137,10 +144,10 @@ class Link:
         return self._moved_at + self.keepalive_s + in_flight_bytes / _SLOWEST_BYTES_PER_S
 
 
-def connect_properties() -> Properties:
+def connect_properties(most_bytes: int) -> Properties:
     """What we take (MQTT 5)."""
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    properties.MaximumPacketSize = MAX_INCOMING_BYTES
+    properties.MaximumPacketSize = most_bytes
     return properties
 
 

@@ -14,6 +14,8 @@ from collections.abc import Callable
 
 # Nothing that a broker has to tell us is larger: answers, and a receiver's confirmations.
 MAX_INCOMING_BYTES = 16 * 1024
+# Save for a desired configuration. What is larger than one may be, and below this, is refused with a reason.
+MAX_DESIRED_BYTES = 64 * 1024
 FIRST_BYTES = 8
 
 
@@ -22,13 +24,17 @@ class MeteredSocket:
 
     beginning: the first bytes that came, FIRST_BYTES at most.
 
-    carried: told of each piece that went either way.
+    carried: told of each piece that went either way.  most_bytes: of one packet that comes.
     """
 
     def __init__(
-        self, sock: socket.socket, carried: Callable[[int], object] = lambda _: None
+        self,
+        sock: socket.socket,
+        carried: Callable[[int], object] = lambda _: None,
+        most_bytes: int = MAX_INCOMING_BYTES,
     ) -> None:
         self._sock = sock
+        self._most_bytes = most_bytes
         self._carried = carried
         self.sent_bytes = 0
         self.received_bytes = 0
@@ -36,7 +42,7 @@ class MeteredSocket:
         self.error: OSError | None = None
 
     def recv(self, buffer_size: int) -> bytes:
-        if buffer_size > MAX_INCOMING_BYTES:
+        if buffer_size > self._most_bytes:
             self.error = OSError(errno.EMSGSIZE, f"it sent a packet of {buffer_size} bytes")
             raise self.error
         try:

@@ -8,6 +8,8 @@ Topics, below {topic_prefix}/{fleet}/{device}:
             kind, seq and stream
     event   one CloudEvents JSON message a row of an event batch, at once, not retained
     ack     subscribed to with ship.confirm = "receiver": how far a receiver has stored, acks.py
+    desired    subscribed to with remote.enabled: desired configuration, for the courier (desired.py)
+    reported   retained, what became of it
 
 A batch is acknowledged when its PUBACK and those of all its events are in: a connection that breaks
 between them sends batch and events again, with the same ids.
@@ -21,6 +23,7 @@ itself, the spool sends. paho_client.py imports it without what it would bring a
 
 from __future__ import annotations
 
+import errno
 import json
 import selectors
 import socket
@@ -46,7 +49,7 @@ from edgemon.ship.link import (
     event_properties,
     packet_bytes,
 )
-from edgemon.ship.metered import MeteredSocket
+from edgemon.ship.metered import MAX_DESIRED_BYTES, MAX_INCOMING_BYTES, MeteredSocket
 from edgemon.ship.paho_client import client as paho
 from edgemon.ship.secrets import read_credentials
 from edgemon.ship.sink import HISTORICAL_S, NEVER, Parcel, Sink, SinkContext
@@ -77,6 +80,10 @@ class MqttSink:
         self._batch_topic = f"{base}/batch"
         self._event_topic = f"{base}/event"
         self._ack_topic = f"{base}/ack"
+        self._desired_topic = f"{base}/desired"
+        self._reported_topic = f"{base}/reported"
+        self._courier = context.courier
+        self._most_bytes = MAX_DESIRED_BYTES if context.courier is not None else MAX_INCOMING_BYTES
         self._confirmed = config.ship.confirm == "receiver"
         self._where = f"{config.mqtt.host}:{config.mqtt.port}"
         read_credentials(self._mqtt, config.file)  # a wrong file is an error now, not later
@@ -117,7 +124,7 @@ class MqttSink:
             self._mqtt.host,
             self._mqtt.port,
             keepalive=max(1, round(self._mqtt.keepalive_s)),
-            properties=connect_properties() if self._mqtt5 else None,
+            properties=connect_properties(self._most_bytes) if self._mqtt5 else None,
         )
         self._digest(now)
 
@@ -136,7 +143,7 @@ class MqttSink:
             protocol=MQTTProtocolVersion.MQTTv5 if self._mqtt5 else MQTTProtocolVersion.MQTTv311,
             reconnect_on_failure=False,
         )
-        client.connection = MeteredSocket(connection, self._context.carried)
+        client.connection = MeteredSocket(connection, self._context.carried, self._most_bytes)
         client.max_inflight_messages = 0  # the window is ours
         if self._mqtt.username:
             credentials = read_credentials(self._mqtt, self._context.config.file)
@@ -157,13 +164,12 @@ class MqttSink:
         client.on_publish = lambda _c, _d, mid, reason, _p: link.happenings.append(
             lambda now: self._puback(link, mid, reason, now)
         )
-        if self._confirmed:
-            client.on_message = lambda _c, _d, message: link.happenings.append(
-                lambda _now: self._ack_message(message)
-            )
-            client.on_subscribe = lambda _c, _d, _mid, codes, _p: link.happenings.append(
-                lambda _now: self._suback(codes)
-            )
+        client.on_message = lambda _c, _d, message: link.happenings.append(
+            lambda _now: self._on_message(message)
+        )
+        client.on_subscribe = lambda _c, _d, mid, codes, _p: link.happenings.append(
+            lambda _now: self._suback(link, mid, codes)
+        )
         # With this callback paho leaves all writing to us; watch() asks want_write() instead.
         client.on_socket_register_write = lambda *_: None
         return link
@@ -326,6 +332,8 @@ class MqttSink:
             self._connector.close()
             self._connector = None
         link, self._link = self._link, None
+        if link is not None and self._courier is not None:
+            self._courier.on_down()
         if link is not None:
             connection = link.client.connection
             self._counters.add("edgemon_ship_sent_bytes_total", connection.sent_bytes)
@@ -356,15 +364,35 @@ class MqttSink:
         link.max_packet_bytes = getattr(properties, "MaximumPacketSize", NEVER)
         link.next_tick = now + link.keepalive_s / 4
         if self._confirmed:
-            link.client.subscribe(self._ack_topic, 1)
+            link.subscribe(self._ack_topic)
         self._send_state(link, now, online=True)
         self._events.on_up()
+        if self._courier is not None:
+            link.subscribe(self._desired_topic)
+            self._courier.on_up(lambda report: self._send_report(link, report), now)
 
-    def _suback(self, codes: list[ReasonCode]) -> None:
+    def _send_report(self, link: Link, report: bytes) -> None:
+        if link is self._link and not link.offline_mid:
+            now = time.monotonic()
+            link.publish(None, self._reported_topic, report, None, now, retain=True)
+
+    def _suback(self, link: Link, mid: int, codes: list[ReasonCode]) -> None:
+        topic = link.subscriptions.pop(mid, "")
         refused = next((code for code in codes if code.is_failure), None)
-        if refused is not None:
-            line = f"refuses our subscription to {self._ack_topic} (ship.confirm)"
-            self._fail(f"{self._where} {line}: {refused.getName()}")
+        line = f"{self._where} refuses our subscription to {topic}"
+        if refused is not None and topic == self._ack_topic:
+            self._fail(f"{line} (ship.confirm): {refused.getName()}")
+        elif refused is not None:  # batches are worth more than what might be desired
+            self._counters.add("edgemon_ship_errors_total", reason="desired_refused")
+            log.warning(f"{line} (remote.enabled): {refused.getName()}")
+        if topic == self._desired_topic and self._courier is not None:
+            self._courier.on_subscribed()
+
+    def _on_message(self, message: paho.MQTTMessage) -> None:
+        if self._courier is not None and message.topic == self._desired_topic:
+            self._courier.on_message(bytes(message.payload))
+        else:
+            self._ack_message(message)
 
     def _ack_message(self, message: paho.MQTTMessage) -> None:
         """Whoever may publish there may free batches: the broker's access rules are the guard."""
@@ -413,6 +441,11 @@ class MqttSink:
     def _disconnected(self, link: Link, told: bool, reason: ReasonCode) -> None:
         stopping, connected = bool(link.offline_mid), link.connected
         error = link.client.connection.error
+        if error is not None and error.errno == errno.EMSGSIZE and self._courier is not None:
+            # With MQTT 3.1.1 a broker does not know what we take; it would send it again and again.
+            self._courier = None
+            self._counters.add("edgemon_ship_errors_total", reason="desired_too_large")
+            log.error(f"{self._where} retains what is too large; not subscribing to it any more")
         self.close()
         if stopping:
             self._events.on_down("")

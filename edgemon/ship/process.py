@@ -9,7 +9,8 @@ A status is {"sink", "connected", "last_error", "last_error_ago_s", "failures", 
 "acked": {kind: seq}, "counters", "notices": {"waiting", "sent", "last_error"}, "plugins", "pid", "version",
 "uptime_s", "config_hash", "reload_error"}: seconds, and null for what is not.
 
-What the agent does not know yet, batches that were quarantined, is told to it every TELL_S.
+What the agent does not know yet, batches that were quarantined, is told to it every TELL_S. With
+remote.enabled a courier (desired.py) talks to it; {"cmd":"remote"}: the agent has another report.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from edgemon.typed import TYPE_CHECKING
 from edgemon.version import VERSION
 
 if TYPE_CHECKING:
+    from edgemon.ship.desired import Courier
     from edgemon.ship.notify import Notifier
 
 TELL_S = 30.0
@@ -89,6 +91,8 @@ class ShipProcess:
         self._shipper = Shipper(
             self._source, config.ship, self._counters, time.monotonic, limits=self._limits
         )
+        self._courier = self._make_courier(agent_socket) if config.remote.enabled else None
+        self._changed_to = ""  # the agent's configuration for which ours was read again last
         self._sink = self._make_sink(config)
         self._notifier: Notifier | None = None
         self._apply_notices(config)
@@ -105,7 +109,7 @@ class ShipProcess:
         make_run_dir(self._config.agent.run_dir)
         control = ControlServer(
             join(self._config.agent.run_dir, SHIP_SOCKET),
-            {"nudge": self._nudge, "status": self._status},
+            {"nudge": self._nudge, "status": self._status, "remote": self._look},
         )
         signals = _Signals((signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
         own = {
@@ -150,6 +154,8 @@ class ShipProcess:
             notifier.step()
         self._tell_agent()
         self._tell_the_manager()
+        if self._courier is not None:
+            self._courier.step(time.monotonic())
         self._steer()
         if self._ending and self._shipper.stopped:
             return  # step() brought it about: nothing is left to wait for
@@ -168,6 +174,7 @@ class ShipProcess:
             self._next_tell if self._refused.waiting else math.inf,
             self._next_alive,
             notifier.deadline() if notifier is not None else math.inf,
+            self._courier.deadline() if self._courier is not None else math.inf,
         )
         wait_s = min(_MAX_WAIT_S, max(0.0, until - time.monotonic()))
         for fd, _ in poll.poll(math.ceil(wait_s * 1000)):
@@ -194,7 +201,7 @@ class ShipProcess:
     def _steer(self) -> None:
         """Begin and end what concerns the process as a whole."""
         shipper = self._shipper
-        if self._once and self._notified and self._has_shipped:
+        if self._once and self._notified and self._carried and self._has_shipped:
             self._end()
         if self._last_call_s is not None and not self._ending:
             over = time.monotonic() >= self._last_call_s
@@ -213,6 +220,13 @@ class ShipProcess:
         if shipper.idle or shipper.failures or shipper.outbox.unconfirmed_resends:
             return True
         return shipper.blocked_by_month or self._config.ship.sink == "none"
+
+    @property
+    def _carried(self) -> bool:
+        """The same, of what the broker retains for this device."""
+        if self._courier is None or self._shipper.failures:
+            return True
+        return self._courier.settled(time.monotonic())
 
     @property
     def _notified(self) -> bool:
@@ -286,6 +300,41 @@ class ShipProcess:
             "reload_error": self._reload_error or None,
         }
 
+    def _look(self, _: Message) -> Message:
+        if self._courier is not None:
+            self._courier.look()
+        return {}
+
+    # -- the remote hand
+
+    def _make_courier(self, agent_socket: str) -> Courier:
+        from edgemon.ship.desired import Courier
+
+        return Courier(
+            lambda question: request(agent_socket, question, _TELL_TIMEOUT_S),
+            self._state_of_shipping,
+            self._agent_has,
+            self._counters,
+        )
+
+    def _state_of_shipping(self) -> Message:
+        """What the agent judges a new configuration by."""
+        shipper = self._shipper
+        return {
+            "connected": shipper.up and self._next is None,
+            "online": shipper.up and not self._once,
+            "config": self._config.hash,
+            "delivered": shipper.delivered_event,
+            "error": self._reload_error or shipper.last_error or None,
+        }
+
+    def _agent_has(self, config_hash: str) -> None:
+        """Read the configuration again where the agent has another, once for each."""
+        ours = self._next[0] if self._next is not None else self._config
+        if config_hash not in (ours.hash, self._changed_to) and not self._ending:
+            self._reload()
+        self._changed_to = config_hash
+
     def _make_sink(self, config: Config) -> Sink:
         return sinks.make(
             SinkContext(
@@ -297,6 +346,7 @@ class ShipProcess:
                 self._in_a_hurry,
                 self._shipper.outbox.asked,
                 self._limits.carried,
+                self._courier,
             )
         )
 

@@ -88,6 +88,7 @@ class Shipper:
         self.last_error_at: float | None = None
         self.shipped_batches = dict.fromkeys(KINDS, 0)
         self.shipped_bytes = dict.fromkeys(KINDS, 0)
+        self.delivered_event = 0  # the highest seq of an event batch that the sink acknowledged
 
     # -- driven by the owner
 
@@ -116,6 +117,7 @@ class Shipper:
             self._look_again = False
             if self.outbox.begin_anew_if_restarted():
                 self._flying.clear()
+                self.delivered_event = 0
         sink = self._sink
         if sink is not None:
             if not (self._up or self._starting or self._stopping) and now >= self._next_start:
@@ -233,7 +235,9 @@ class Shipper:
         self._backoff.reset()
         self._acks_since_up += 1
         self._one_at_a_time = False
-        kind = key[0]
+        kind, seq = key
+        if kind == KINDS[0]:
+            self.delivered_event = max(self.delivered_event, seq)
         self.shipped_batches[kind] += 1
         self.shipped_bytes[kind] += size
         if self._settings.confirm == "receiver":

@@ -27,6 +27,7 @@ from edgemon.typed import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from edgemon.config import Config
     from edgemon.metrics import Counters
+    from edgemon.ship.desired import Courier
     from edgemon.spool.fs import FileSystem
 
 Key = tuple[str, int]  # (kind, seq): unique within a stream
@@ -126,6 +127,7 @@ class SinkContext(NamedTuple):
     hurry: whether the process is about to end: what a sink gathers is to leave now.
     asked: the stream that receivers are to confirm, and after which seq by kind.
     carried: to be told of bytes that the network carried, in either direction, as they are.
+    courier: takes desired configurations and gives reports; None where the remote hand is off.
     """
 
     config: Config
@@ -136,6 +138,7 @@ class SinkContext(NamedTuple):
     hurry: Callable[[], bool] = lambda: False
     asked: Callable[[], tuple[str, dict[str, int]]] = lambda: ("", {})
     carried: Callable[[int], object] = lambda _: None
+    courier: Courier | None = None
 
 
 # Name in `ship.sink` -> module with `make(context: SinkContext) -> Sink`. Imported when chosen:

@@ -81,7 +81,7 @@ def test_help_lists_every_command_with_one_line(
 
 def test_the_commands_are_those_that_the_design_names() -> None:
     names = "init check config run agent ship receive decode profile drift send status selftest top report"
-    names += " plugin spool demo"
+    names += " plugin remote spool demo"
     assert " ".join(command.name for command in COMMANDS) == names
 
 

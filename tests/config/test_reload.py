@@ -118,4 +118,5 @@ def test_keys_that_need_a_restart_are_exactly_those_that_the_schema_marks() -> N
         "ship.mode",
         "metrics.listen",
         "metrics.mode",
+        "remote.enabled",
     ]

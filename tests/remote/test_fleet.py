@@ -1,0 +1,194 @@
+"""The whole way: an operator's shell, a real broker, `edgemon run`, and back on the topic `reported`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edgemon.cli import main
+from tests.remote.device import GOOD, Device, message
+from tests.servers import HOST, Listener, Mosquitto, Proxy, wait_for
+
+BASE = "edgemon/v1/lab/cam-7"
+
+
+class Operator:
+    """Who signs and publishes, and sees what comes back."""
+
+    def __init__(self, broker: Mosquitto, device: Device) -> None:
+        self.broker, self.device = broker, device
+        self.listener = Listener(broker.port, f"{BASE}/#")
+
+    def publish(self, payload: bytes) -> None:
+        """Retained."""
+        client = paho.Client(CallbackAPIVersion.VERSION2)
+        client.connect(HOST, self.broker.port)
+        client.loop_start()
+        client.publish(f"{BASE}/desired", payload, qos=1, retain=True).wait_for_publish(20)
+        client.disconnect()
+        client.loop_stop()
+
+    def sign_and_publish(self, revision: int, text: str, key: str = "key") -> int:
+        overlay = self.device.folder / "overlay.toml"
+        overlay.write_text(text)
+        words = f"remote sign {overlay} --key-file {self.device.folder}/{key} --device cam-7 --fleet lab"
+        words += f" --revision {revision} --publish mqtt://{HOST}:{self.broker.port}"
+        return main(words.split())
+
+    def reports(self) -> list[dict[str, Any]]:
+        return [json.loads(one.payload) for one in self.listener.on("/reported")]
+
+    def latest(self) -> dict[str, Any]:
+        reports = self.reports()
+        return reports[-1] if reports else {"status": "", "revision": 0, "refused": None}
+
+    def events(self) -> list[str]:
+        types = [json.loads(one.payload)["type"] for one in self.listener.on("/event")]
+        prefix = "edgemon.config.remote."
+        return [one.removeprefix(prefix) for one in types if one.startswith(prefix)]
+
+    def await_status(self, status: str, revision: int) -> dict[str, Any]:
+        def reached() -> bool:
+            latest = self.latest()
+            return (latest["status"], latest["revision"]) == (status, revision)
+
+        wait_for(reached, 60.0, f"{status} {revision}: {self.reports()[-2:]} {self.device.log()}")
+        return self.latest()
+
+
+@pytest.fixture
+def operator(mosquitto: Mosquitto, short_tmp: Path) -> Iterator[Operator]:
+    device = Device(short_tmp, mosquitto.port, confirm="6s")
+    made = Operator(mosquitto, device)
+    yield made
+    made.listener.close()
+    device.kill()
+
+
+def agent_pid(device: Device) -> int:
+    pid: int = device.status()["pid"]
+    return pid
+
+
+def stop(device: Device, process: subprocess.Popen[bytes]) -> None:
+    assert device.stop(process) == 0, device.log()
+
+
+def test_from_the_operators_shell_to_the_device_and_back(operator: Operator) -> None:
+    """Applied by both halves, killed on trial, confirmed, kept over a restart and over the deletion at the broker."""
+    device = operator.device
+    device.file.write_text(device.file.read_text() + 'allow = ["batch", "ship.max_inflight"]\n')
+    program = device.run("run")
+    assert operator.await_status("none", 0)["in_force"] is None
+    assert operator.sign_and_publish(1, GOOD + "[ship]\nmax_inflight = 3\n") == 0
+    trial = operator.await_status("trial", 1)
+    assert trial["keys"] == ["batch.max_age", "ship.max_inflight"] and trial["in_force"] == 1
+    os.kill(agent_pid(device), signal.SIGKILL)
+    applied = operator.await_status("applied", 1)
+    assert applied["config"] == trial["config"] and device.remembered().starts == 0
+    wait_for(lambda: {"applied", "confirmed"} <= set(operator.events()))
+    (retained,) = [m for m in operator.listener.on("/desired") if not m.retained]
+    assert retained.payload == message(1, GOOD + "[ship]\nmax_inflight = 3\n")
+
+    # What is retained comes again with each connection, and says nothing new.
+    before = operator.events()
+    stop(device, program)
+    told = len(operator.reports())
+    program = device.run("run")
+    wait_for(lambda: len(operator.reports()) > told, what="it is connected and subscribed")
+    assert operator.await_status("applied", 1)["refused"] is None
+    operator.publish(b"")  # deleted
+    wait_for(lambda: "was deleted at the broker" in device.log())
+    assert operator.latest()["in_force"] == 1
+
+    # A signature of somebody else's, then a slip: refused, with the reason and the line.
+    device.folder.joinpath("other").write_text("f" * 64)
+    device.folder.joinpath("other").chmod(0o600)
+    assert operator.sign_and_publish(2, GOOD, "other") == 0
+    wait_for(lambda: operator.latest()["refused"], 30.0)
+    assert "no key" in operator.latest()["refused"]["reason"]
+    assert operator.sign_and_publish(2, '[batch]\n\nmax_age = "5y"\n') == 0
+    wait_for(
+        lambda: "configuration 2:3: batch.max_age" in operator.latest()["refused"]["reason"], 30.0
+    )
+    wait_for(lambda: operator.events().count("refused") == 2)
+    assert [one for one in operator.events() if one != "refused"] == before
+    assert device.remembered().revision == 1
+    stop(device, program)
+
+
+def test_cut_off_on_trial_the_device_comes_back_and_tells_it_when_it_can(
+    mosquitto: Mosquitto, short_tmp: Path
+) -> None:
+    proxy = Proxy(mosquitto.port)
+    device = Device(short_tmp, proxy.port, confirm="5s")
+    operator = Operator(mosquitto, device)
+    try:
+        program = device.run("run")
+        local = operator.await_status("none", 0)["config"]
+        operator.publish(message(1))
+        operator.await_status("trial", 1)
+        proxy.refuse = True
+        proxy.cut()
+        wait_for(lambda: device.report()["status"] == "rolled_back", 30.0)
+        report = device.report()
+        assert (report["config"], report["in_force"]) == (local, None)
+        assert "the shipper is not connected: 127.0.0.1" in report["reason"]
+        proxy.refuse = False
+        told = operator.await_status("rolled_back", 1)
+        assert told["reason"] == report["reason"]
+        wait_for(lambda: "rolled_back" in operator.events())
+        # The broker still has the message; it came again with the connection, and is known to be bad.
+        assert device.report()["in_force"] is None and device.remembered().revision == 1
+        stop(device, program)
+    finally:
+        operator.listener.close()
+        device.kill()
+        proxy.close()
+
+
+def test_a_burst_brings_it_too(mosquitto: Mosquitto, short_tmp: Path) -> None:
+    device = Device(short_tmp, mosquitto.port, confirm="2s")
+    operator = Operator(mosquitto, device)
+    try:
+        operator.publish(message(1))
+        device.start()
+        once = [sys.executable, "-m", "edgemon", "ship", "--once", "--config", str(device.file)]
+        assert subprocess.run(once, cwd=device.folder).returncode == 0
+        assert device.report()["in_force"] == 1, device.log()
+        assert operator.await_status("trial", 1)["in_force"] == 1
+        wait_for(
+            lambda: device.report()["status"] == "applied"
+        )  # without a network, which it had not either
+    finally:
+        operator.listener.close()
+        device.kill()
+
+
+def test_what_is_too_large_for_any_buffer_does_not_stop_the_shipping(
+    mosquitto: Mosquitto, short_tmp: Path
+) -> None:
+    """MQTT 3.1.1 has no way to say what a client takes: the broker would send it with each connection."""
+    device = Device(short_tmp, mosquitto.port)
+    text = device.file.read_text().replace("[mqtt]\n", '[mqtt]\nversion = "3.1.1"\n')
+    device.file.write_text(text)
+    operator = Operator(mosquitto, device)
+    try:
+        operator.publish(bytes(100_000))
+        program = device.run("run")
+        wait_for(lambda: "retains what is too large" in device.log(), 30.0)
+        wait_for(lambda: operator.listener.on("/batch"), 30.0)
+        stop(device, program)
+    finally:
+        operator.listener.close()
+        device.kill()
