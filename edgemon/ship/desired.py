@@ -23,7 +23,7 @@ from edgemon.ship.sink import NEVER
 
 MIN_GAP_S = 5.0
 WATCH_S = 2.0
-RETRY_S = 10.0
+RETRY_S = 3.0
 # A broker that does not answer a subscription holds the end of `ship --once` no longer than this.
 SUBSCRIBED_WITHIN_S = 5.0
 _DROPPED = "edgemon_ship_dropped_messages_total"
