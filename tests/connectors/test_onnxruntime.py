@@ -14,39 +14,21 @@ from edgemon.connectors import PredictionLog
 from edgemon.connectors.onnxruntime import WatchedSession
 from tests.client.collector import Collector
 from tests.connectors.arrived import Arrived, client_of, events
+from tests.connectors.onnx_models import dense_softmax
 from tests.e2e.harness import Device
 
 _HOW = "(pip install 'edgemon[connectors-onnxruntime]' onnx)"
 onnxruntime: Any = pytest.importorskip("onnxruntime", reason=f"needs ONNX Runtime {_HOW}")
-onnx: Any = pytest.importorskip("onnx", reason=f"needs onnx to write a model {_HOW}")
+pytest.importorskip("onnx", reason=f"needs onnx to write a model {_HOW}")
 
 RANDOM = np.random.default_rng(6)
 WEIGHTS, BIAS = RANDOM.normal(size=(4, 3)), RANDOM.normal(size=3)
 
 
-def model() -> bytes:
-    """logits = x W + b and shares = softmax(logits), of any batch."""
-    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
-    graph = helper.make_graph(
-        [
-            helper.make_node("Gemm", ["x", "w", "b"], ["logits"]),
-            helper.make_node("Softmax", ["logits"], ["shares"], axis=1),
-        ],
-        "net",
-        [helper.make_tensor_value_info("x", kind, ["n", 4])],
-        [helper.make_tensor_value_info(name, kind, ["n", 3]) for name in ("logits", "shares")],
-        [
-            onnx.numpy_helper.from_array(WEIGHTS.astype(np.float32), "w"),
-            onnx.numpy_helper.from_array(BIAS.astype(np.float32), "b"),
-        ],
-    )
-    opset = [helper.make_opsetid("", 17)]
-    found: bytes = helper.make_model(graph, ir_version=8, opset_imports=opset).SerializeToString()
-    return found
-
-
 def session() -> Any:
-    return onnxruntime.InferenceSession(model(), providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        dense_softmax(WEIGHTS, BIAS), providers=["CPUExecutionProvider"]
+    )
 
 
 def test_what_a_session_computed_is_stored_on_the_device(device: Device) -> None:
