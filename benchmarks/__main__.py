@@ -15,6 +15,7 @@ NAMES = (
     "esr",
     "pvalue",
     "client",
+    "connectors",
     "ingest",
     "detectors",
     "bytes",

@@ -205,7 +205,10 @@ def _statistics(array: Any, channel_axis: int) -> Any:
             length - missing.sum(axis=2) if known is not True else np.full(flat.shape[:2], length)
         )
         mean = flat.sum(axis=2, dtype=np.float64, where=known) / count
-        spread = ((flat - mean[:, :, None]) ** 2).sum(axis=2, where=known)
+        around = flat - mean[:, :, None]
+        if known is not True:
+            around[missing] = 0.0
+        spread = np.einsum("ncl,ncl->nc", around, around)
         wide = flat.astype(np.float64, copy=False) if known is not True else flat
         least = wide.min(axis=2, where=known, initial=np.inf) if known is not True else flat.min(2)
         most = wide.max(axis=2, where=known, initial=-np.inf) if known is not True else flat.max(2)

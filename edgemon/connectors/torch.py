@@ -75,8 +75,8 @@ class Watch:
 
     def _before(self, _module: Any, args: Any, kwargs: Any) -> None:
         with self.log.guarded():
-            first = next(iter(_tensors(args, kwargs).values()), None)
-            mark = _Mark() if first is not None and first.is_cuda else None
+            first = args[0] if args else next(iter(kwargs.values()), None)
+            mark = _Mark() if getattr(first, "is_cuda", False) else None
             self._thread.begun = perf_counter(), mark
 
     def _after(self, module: Any, args: Any, kwargs: Any, output: Any) -> None:
