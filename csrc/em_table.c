@@ -128,6 +128,7 @@ void em_table_free(em_table *table)
     free(table->index);
     free(table->block);
     free(table->ids);
+    free(table->join_ids);
     memset(table, 0, sizeof *table);
 }
 
@@ -299,6 +300,15 @@ int em_model_set_positions(em_model *model, const uint32_t *slots, uint32_t leng
     return 0;
 }
 
+int em_table_join(em_table *table, em_model *model, bool joins)
+{
+    assert(table->block_count == 0);
+    if (joins && table->join_ids == NULL)
+        table->join_ids = malloc(EM_BLOCK_ID_BYTES);
+    model->joins = joins && table->join_ids != NULL;
+    return model->joins == joins ? 0 : -1;
+}
+
 void em_model_clear(em_model *model)
 {
     for (uint32_t i = 0; i < model->stream_count; i++)
@@ -328,6 +338,7 @@ static bool begin_block(em_table *table, em_model *model)
                                 ? EM_BLOCK_ROWS
                                 : (uint32_t)EM_BLOCK_VALUES / columns;
     table->ids_size = 0;
+    table->join_ids_size = 0;
     table->kept = 0;
     return true;
 }
@@ -430,9 +441,21 @@ static void keep(em_table *table, em_model *model, const em_event *event)
         model->skip = model->gaps[model->gap_next++];
 }
 
+static void hold_id(em_table *table, const em_event *event)
+{
+    table->join_sizes[table->block_count] = -1;
+    if (event->id.data == NULL)
+        return;
+    memcpy(table->join_ids + table->join_ids_size, event->id.data, event->id.size);
+    table->join_ids_size += event->id.size;
+    table->join_sizes[table->block_count] = (int32_t)event->id.size;
+}
+
 /* Whether what is to be kept of it would find no room. */
 static bool is_crowded(const em_table *table, const em_model *model, const em_event *event)
 {
+    if (model->joins && event->id.size > EM_BLOCK_ID_BYTES - table->join_ids_size)
+        return true;
     return model->keep && model->skip == 0 &&
            (event->id.size > EM_BLOCK_ID_BYTES - table->ids_size ||
             (!model->every && model->gap_next == model->gap_count));
@@ -473,6 +496,8 @@ em_taken em_table_take(em_table *table, const em_event *event)
         return EM_SLOW;
     if (model->rows != NULL)
         table->wrong[table->block_count] = what_is_wrong(table, model, event);
+    if (model->joins)
+        hold_id(table, event);
     bool skipped = model->skip > 0;
     if (skipped)
         model->skip--;

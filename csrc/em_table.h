@@ -19,6 +19,9 @@
  * are, so that the caller can take columns of raw rows before he fills the block again. What is skipped after each is told
  * ahead, in `gaps`; without one the block is as good as full.
  *
+ * Truths. Of a model that `joins`, the block also holds the ids of all its predictions, so that the caller, who has them
+ * wait for their truth, can take them with the column of outputs before he fills the block again.
+ *
  * Ownership: names are copied; windows, watches, qualities and rows are borrowed and outlive their stream or model. All functions that enter
  * something allocate, em_table_take and em_table_next do not.
  * Complexity: take: O(features), by memcmp where names come in the order of the last prediction, else by hash.
@@ -75,6 +78,7 @@ typedef struct em_model {
     uint32_t features; /* that a prediction should have */
     bool slow;         /* all its predictions are the caller's */
     bool keep;         /* raw rows instead of showing */
+    bool joins;        /* set by em_table_join */
     bool every;        /* all gaps are 0 */
     uint32_t gap_count, gap_next; /* of `gaps`, those from gap_next on are to be used */
     uint64_t gaps[EM_GAPS];
@@ -98,6 +102,9 @@ typedef struct em_table {
     uint32_t kept;                   /* so many are raw rows */
     uint32_t kept_rows[EM_BLOCK_ROWS];
     int32_t id_sizes[EM_BLOCK_ROWS]; /* of each of them; -1: it has none */
+    uint8_t *join_ids;               /* EM_BLOCK_ID_BYTES, one after the other; NULL while no model joins */
+    uint32_t join_ids_size;
+    int32_t join_sizes[EM_BLOCK_ROWS]; /* of each row; -1: it has none */
     em_model *block_model;
     uint32_t block_count, block_capacity;
     uint32_t slot, part, at; /* where em_table_next goes on */
@@ -124,6 +131,8 @@ int32_t em_model_add(em_table *table, em_model *model, em_role role, const uint8
                      uint32_t name_size, em_window *window, em_watch *watch, em_quality *quality);
 /* Features that come as a list of `length` are these slots. 0, or -1 when there is no memory. */
 int em_model_set_positions(em_model *model, const uint32_t *slots, uint32_t length);
+/* Whether ids of the model are held; the block must be empty. 0, or -1 when there is no memory. */
+int em_table_join(em_table *table, em_model *model, bool joins);
 /* Forgets the streams; the block must be empty. */
 void em_model_clear(em_model *model);
 

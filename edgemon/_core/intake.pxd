@@ -36,6 +36,8 @@ cdef extern from "em_table.h" nogil:
         bint slow
         bint eager
         bint keep
+        bint joins
+        int32_t output
         bint every
         uint32_t gap_count
         uint32_t gap_next
@@ -51,6 +53,8 @@ cdef extern from "em_table.h" nogil:
         uint32_t *kept_rows
         int32_t *id_sizes
         double wall_s
+        const uint8_t *join_ids
+        int32_t *join_sizes
     int em_table_init(em_table *, uint64_t)
     void em_table_free(em_table *)
     em_model *em_table_add(em_table *, const uint8_t *, uint32_t, const uint8_t *, uint32_t)
@@ -60,6 +64,7 @@ cdef extern from "em_table.h" nogil:
         em_quality *
     )
     int em_model_set_positions(em_model *, const uint32_t *, uint32_t)
+    int em_table_join(em_table *, em_model *, c_bool)
     void em_model_clear(em_model *)
     em_taken em_table_take(em_table *, const em_event *)
     em_verdict em_table_feed(
@@ -76,13 +81,14 @@ cdef class ModelSlots
 cdef class StreamTable:
     cdef em_table table
     cdef set entered  # the ModelSlots: their models point at them
-    cdef object on_told, on_quality, on_counted, on_waiting, on_rows
+    cdef object on_told, on_quality, on_counted, on_waiting, on_rows, on_joins
     cdef public object moment
     cdef ModelSlots waiting  # whose raw rows wait; None: nobody's
     cdef dict columns  # of those rows
     cdef list moments
     cdef uint64_t taken
     cdef int empty(self) except -1
+    cdef int join(self, ModelSlots slots, uint32_t count) except -1
     cdef int wait(self, ModelSlots slots) except -1
     cdef int append(self, ModelSlots slots) except -1
 

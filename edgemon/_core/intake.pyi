@@ -18,7 +18,9 @@ class StreamTable:
     stream -> a value for each, None where there is none. A column without a value is left out.  moments: `moment` as
     it was when each was taken.
     wall_s: the clock at which events come in, for their times; NaN, which it begins with: unknown.
-    Memory: 64 KB, and some hundred bytes a model and a stream; of rows that wait, at most 64, what they hold.
+    on_joins(owner, ids, outputs): of a model that joins, predictions that are in their streams and have both.
+    Memory: 64 KB, as much again once a model joins, and some hundred bytes a model and a stream; of rows that wait, at
+    most 64, what they hold.
     """
 
     def __init__(
@@ -29,6 +31,7 @@ class StreamTable:
         on_counted: Callable[[Any, int, list[tuple[int, Any]] | None], None],
         on_waiting: Callable[[], None],
         on_rows: Callable[[Any, dict[str, list[Any]], list[Any]], None],
+        on_joins: Callable[[Any, list[str], list[float]], None],
     ) -> None: ...
 
     moment: Any
@@ -53,13 +56,15 @@ class ModelSlots:
 
     slow: all its predictions come as records; so it begins.  skip: after so many, one is shown.  eager: what came
     before a prediction that is shown is in its streams.  keep: none is shown, they leave by on_rows, and `set_gaps`
-    says how many are skipped after each.  features: how many a prediction should have.
+    says how many are skipped after each.  joins: its predictions are given to on_joins.  features: how many a
+    prediction should have.
     """
 
     slow: bool
     skip: int
     eager: bool
     keep: bool
+    joins: bool
     features: int
     owner: Any
     def __init__(self) -> NoReturn: ...

@@ -17,9 +17,12 @@ from edgemon._core.gauge cimport (
 
 
 cdef class StreamTable:
-    def __cinit__(self, uint64_t seed, on_told, on_quality, on_counted, on_waiting, on_rows):
+    def __cinit__(
+        self, uint64_t seed, on_told, on_quality, on_counted, on_waiting, on_rows, on_joins
+    ):
         self.on_told, self.on_quality, self.on_counted = on_told, on_quality, on_counted
         self.on_waiting, self.on_rows = on_waiting, on_rows
+        self.on_joins = on_joins
         self.entered = set()
         if em_table_init(&self.table, seed):
             raise MemoryError("no memory for a block of predictions")
@@ -89,8 +92,31 @@ cdef class StreamTable:
                 news += [(at, one) for one in some]
         self.taken += count
         self.on_counted(slots.owner, count, news)
+        if slots.model != NULL and slots.model.joins:
+            self.join(slots, count)
         if slots.model != NULL and slots.model.keep and self.table.kept:
             self.wait(slots)
+        return 0
+
+    cdef int join(self, ModelSlots slots, uint32_t count) except -1:
+        """Ids and outputs of the block, of those that have both."""
+        cdef list ids = [], outputs = []
+        cdef const uint8_t *start = self.table.join_ids
+        cdef int32_t size
+        cdef uint32_t row
+        cdef double x
+        if slots.model.output < 0:
+            return 0
+        for row in range(count):
+            size = self.table.join_sizes[row]
+            if size < 0:
+                continue
+            if em_table_cell(&self.table, <uint32_t>slots.model.output, row, &x):
+                ids.append(PyUnicode_DecodeUTF8(<const char *>start, size, NULL))
+                outputs.append(x)
+            start += size
+        if ids:
+            self.on_joins(slots.owner, ids, outputs)
         return 0
 
     cdef int wait(self, ModelSlots slots) except -1:
@@ -273,6 +299,16 @@ cdef class ModelSlots:
     def keep(self, bint value):
         if self.model != NULL:
             self.model.keep = value
+
+    @property
+    def joins(self):
+        return self.model != NULL and self.model.joins
+
+    @joins.setter
+    def joins(self, bint value):
+        self.check()
+        if em_table_join(&self.table.table, self.model, value):
+            raise MemoryError("no memory for ids")
 
     def set_gaps(self, gaps):
         cdef uint32_t i, count = 0

@@ -61,15 +61,14 @@ class Model:
     this device.  baseline: a profile in the making.  slots: its place on the hot path, which counts predictions as
     `observe` does, past Python, once `enter` has told it of the streams; `hold` keeps the next ones here.
     performance: how well it does, once there is anything to know of that (truths.py); news: what it had to tell.
-    joins: its predictions wait for their truth, so all of them come here.
+    joins: its predictions wait for their truth.
     """
 
     __slots__ = (
         "_baseline", "_budget", "_capture", "_check_of", "_checks", "_classes", "_counters", "_detector_of",
         "_feature_names", "_pending", "_recording", "_reported", "_slot_of", "_streams", "configured", "counted",
-        "detectors", "failed", "failures", "joins", "last_seen_s", "latency", "model", "news", "performance",
-        "predictions", "profile", "quality", "rate", "schema", "settings", "slots", "version", "window_end_s",
-        "window_start_s",
+        "detectors", "failed", "failures", "last_seen_s", "latency", "model", "news", "performance", "predictions",
+        "profile", "quality", "rate", "schema", "settings", "slots", "version", "window_end_s", "window_start_s",
     )  # fmt: skip
 
     def __init__(
@@ -99,7 +98,6 @@ class Model:
         self.failed = 0  # of the open window
         self.performance: Performance | None = None
         self.news: list[PerformanceNews] = []
-        self.joins = False
         self._reported = 0  # predictions that the watch of failures has been told of
         self.rate = RateMeter(_RATE_SLOT_S, now_s)
         self._recording: Recording | None = None
@@ -142,6 +140,15 @@ class Model:
     def baseline(self, baseline: Baseline | None) -> None:
         self._baseline = baseline
         self.hold()
+
+    @property
+    def joins(self) -> bool:
+        return self.slots.joins
+
+    @joins.setter
+    def joins(self, joins: bool) -> None:
+        if joins != self.slots.joins:
+            self.slots.joins = joins
 
     @property
     def capture(self) -> Capture:
@@ -348,7 +355,6 @@ class Model:
             self.schema.learning
             or self._baseline is not None
             or (recording is not None and not recording.complete)
-            or self.joins
         ):
             slots.slow = True
             return

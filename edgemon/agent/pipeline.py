@@ -100,6 +100,7 @@ class Pipeline:
             self._counted,
             on_waiting,
             self._rows,
+            self._joined,
         )
 
     # -- records in
@@ -145,6 +146,11 @@ class Pipeline:
         """Captured rows that wait leave, before any other of their kind."""
         self.table.give()
 
+    def _joined(self, model: Model, ids: list[str], outputs: list[float]) -> None:
+        """Of what the table counted, in a model whose predictions wait for their truth."""
+        self.truths.predicted(model, ids, outputs, self._mono_ns / 1e9)
+        self._tell_performance(model, self._mono_ns)
+
     def shown(self, model: Model, record: Prediction) -> None:
         """Capture a prediction that the table has counted."""
         capture, features = model.capture, model.named_features(record)
@@ -175,8 +181,8 @@ class Pipeline:
         else:
             capture.take(record, features, self._timestamp(record.ts, wall_s), mono_ns)
         self._counters.add(SLOW)
-        if model.joins:
-            self.truths.predicted(model, record, now_s)
+        if model.joins and record.id is not None and record.output is not None:
+            self.truths.predicted(model, [record.id], [record.output], now_s)
             self._tell_performance(model, mono_ns)
         model.enter(record.features)
         return True

@@ -1,20 +1,22 @@
 """Truths that come later: which predictions wait for theirs, and what becomes known of a model when they meet.
 
-A model's table begins with its first label (`truth.join` "auto") or with the model ("always"). From then on its
-predictions pass through Python, so that those with an id reach the table; all other models pay nothing.
+A model's table begins with its first label (`truth.join` "auto") or with the model ("always"). From then on the ids of
+its predictions come here, those of the hot path a block at a time; all other models pay nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgemon import log
 from edgemon.errors import EdgemonError
 from edgemon.metrics import Counters
-from edgemon.records import Event, Failure, Label, Prediction
+from edgemon.records import Event, Failure, Label
 from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgemon.agent.models import Model
-    from edgemon.performance.join import JoinTable, Pair
+    from edgemon.performance.join import JoinTable, Output, Pair
     from edgemon.performance.model import News, Performance
 
 LABELS = "edgemon_ingest_labels_total"
@@ -81,20 +83,17 @@ class Truths:
             truth = model.settings.truth
             table = JoinTable(truth.keep, truth.size_bytes, truth.ttl_s, self._counters)
             self._tables[model.model] = table
-        if not model.joins:
-            model.joins = True
-            model.hold()
+        model.joins = True
         return table
 
     # -- records
 
-    def predicted(self, model: Model, record: Prediction, now_s: float) -> None:
-        """A prediction of a model that `joins`."""
-        if record.id is None or record.output is None:
-            return
-        table = self._join(model)
-        if (pair := table.predicted(record.id, record.version, record.output, now_s)) is not None:
-            self._met(record.model, pair)
+    def predicted(
+        self, model: Model, ids: Sequence[str], outputs: Sequence[Output], now_s: float
+    ) -> None:
+        """Predictions of a model that `joins`."""
+        for pair in self._join(model).predicted_many(ids, model.version, outputs, now_s):
+            self._met(model.model, pair)
 
     def labelled(self, record: Label, now_s: float) -> Model | None:
         """A label came; its model, when that has news (Model.news)."""

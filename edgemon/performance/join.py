@@ -16,7 +16,8 @@ Either may come first. What happens to each is one of these, and everything but 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Sequence
 
 from edgemon.metrics import Counters
 from edgemon.typed import NamedTuple, TypeAlias
@@ -38,18 +39,8 @@ class Pair(NamedTuple):
     label: float | str
 
 
-class _Entry:
-    """value: None once it was joined.  size: bytes that it is charged with."""
-
-    __slots__ = ("at_s", "size", "value", "version")
-
-    def __init__(
-        self, version: str, value: float | str | bytes | None, size: int, at_s: float
-    ) -> None:
-        self.version = version
-        self.value = value
-        self.size = size
-        self.at_s = at_s
+# (version, value: None once it was joined, bytes that it is charged with, when it came).  A tuple: half of the cost.
+_Entry: TypeAlias = tuple[str, "float | str | bytes | None", int, float]
 
 
 class _Waiting:
@@ -59,34 +50,41 @@ class _Waiting:
 
     def __init__(self, keep: int, max_bytes: int, ttl_s: float) -> None:
         self._keep, self._max_bytes, self._ttl_s = keep, max_bytes, ttl_s
-        self.entries: dict[str, _Entry] = {}
+        # Not a dict: the first of one whose first ones were removed is far away.
+        self.entries: OrderedDict[str, _Entry] = OrderedDict()
         self.bytes = 0
 
     def take(self, identifier: str) -> _Entry | None:
         entry = self.entries.pop(identifier, None)
         if entry is not None:
-            self.bytes -= entry.size
+            self.bytes -= entry[2]
         return entry
 
-    def put(self, identifier: str, entry: _Entry) -> Iterator[_Entry]:
-        """As the newest; yields what had to go for it, the entry itself where it alone is too large."""
-        self.entries[identifier] = entry
-        self.bytes += entry.size
-        while len(self.entries) > self._keep or self.bytes > self._max_bytes:
-            yield self._drop_oldest()
+    def put(self, identifier: str, entry: _Entry) -> int:
+        """As the newest, in place of none; how many that were not joined had to go for it, itself among them where it
+        alone is too large."""
+        entries = self.entries
+        entries[identifier] = entry
+        self.bytes += entry[2]
+        lost = 0
+        while len(entries) > self._keep or self.bytes > self._max_bytes:
+            lost += self._drop_oldest()
+        return lost
 
-    def expire(self, now_s: float) -> Iterator[_Entry]:
+    def expire(self, now_s: float) -> int:
+        """How many that were not joined became too old."""
+        lost = 0
         while self.entries:
             oldest = next(iter(self.entries.values()))
-            if now_s - oldest.at_s < self._ttl_s:
-                return
-            yield self._drop_oldest()
+            if now_s - oldest[3] < self._ttl_s:
+                break
+            lost += self._drop_oldest()
+        return lost
 
-    def _drop_oldest(self) -> _Entry:
-        identifier = next(iter(self.entries))
-        entry = self.entries.pop(identifier)
-        self.bytes -= entry.size
-        return entry
+    def _drop_oldest(self) -> bool:
+        _, (_, value, size, _) = self.entries.popitem(last=False)
+        self.bytes -= size
+        return value is not None
 
 
 class JoinTable:
@@ -110,25 +108,52 @@ class JoinTable:
 
     def predicted(self, identifier: str, version: str, output: Output, now_s: float) -> Pair | None:
         """A prediction with an id; a pair where its label is here already."""
+        pairs = self.predicted_many([identifier], version, [output], now_s)
+        return pairs[0] if pairs else None
+
+    def predicted_many(
+        self,
+        identifiers: Sequence[str],
+        version: str,
+        outputs: Sequence[Output],
+        now_s: float,
+    ) -> list[Pair]:
+        """Predictions of one version, in their order."""
         self.expire(now_s)
-        predictions = self._predictions
-        before = predictions.take(identifier)
-        if before is not None and before.value is not None:
-            self._counters.add(FORGOTTEN, reason="reused")
+        predictions, labels = self._predictions, self._labels.entries
+        reused = full = 0
+        pairs: list[Pair] = []
+        for identifier, output in zip(identifiers, outputs, strict=True):
+            size = ENTRY_BYTES + len(identifier)
+            value: float | str | bytes | None
+            if isinstance(output, float):
+                value = output
+            else:
+                value, extra = _pack(output)
+                size += extra
+            if identifier in predictions.entries:
+                before = predictions.take(identifier)
+                reused += before is not None and before[1] is not None
+            if labels and (pair := self._early(identifier, version, output)) is not None:
+                pairs.append(pair)
+                value = None
+            full += predictions.put(identifier, (version, value, size, now_s))
+        if reused:
+            self._counters.add(FORGOTTEN, reused, reason="reused")
+        if full:
+            self._counters.add(FORGOTTEN, full, reason="full")
+        return pairs
+
+    def _early(self, identifier: str, version: str, output: Output) -> Pair | None:
+        """With the label that came before."""
         label = self._labels.entries.get(identifier)
-        pair = None
-        if label is not None and label.version in ("", version):
-            self._labels.take(identifier)
-            assert label.value is not None and not isinstance(label.value, bytes)
-            pair = Pair(version, output, label.value)
-            self._counters.add(JOINED)
-        packed, extra = _pack(output)
-        size = ENTRY_BYTES + len(identifier) + extra
-        entry = _Entry(version, packed if pair is None else None, size, now_s)
-        for dropped in predictions.put(identifier, entry):
-            if dropped.value is not None:
-                self._counters.add(FORGOTTEN, reason="full")
-        return pair
+        if label is None or label[0] not in ("", version):
+            return None
+        self._labels.take(identifier)
+        truth = label[1]
+        assert truth is not None and not isinstance(truth, bytes)
+        self._counters.add(JOINED)
+        return Pair(version, output, truth)
 
     def labelled(
         self, identifier: str, version: str, label: float | str, now_s: float
@@ -139,34 +164,32 @@ class JoinTable:
         if entry is None:
             self._wait(identifier, version, label, now_s)
             return None
-        if version not in ("", entry.version):
+        own, value, size, at_s = entry
+        if version not in ("", own):
             self._counters.add(UNMATCHED, reason="other_version")
             return None
-        if entry.value is None:
+        if value is None:
             self._counters.add(UNMATCHED, reason="twice")
             return None
-        pair = Pair(entry.version, _unpack(entry.value), label)
-        entry.value = (
-            None  # its place stays until it is old, so that a second label is known as such
-        )
+        # Its place stays until it is old, so that a second label is known as such.
+        self._predictions.entries[identifier] = (own, None, size, at_s)
         self._counters.add(JOINED)
-        return pair
+        return Pair(own, _unpack(value), label)
 
     def _wait(self, identifier: str, version: str, label: float | str, now_s: float) -> None:
         if identifier in self._labels.entries:
             self._counters.add(UNMATCHED, reason="twice")
             return
         size = ENTRY_BYTES + len(identifier) + (len(label) if isinstance(label, str) else 0)
-        for _ in self._labels.put(identifier, _Entry(version, label, size, now_s)):
-            self._counters.add(UNMATCHED, reason="full")
+        if full := self._labels.put(identifier, (version, label, size, now_s)):
+            self._counters.add(UNMATCHED, full, reason="full")
 
     def expire(self, now_s: float) -> None:
         """Forget what is too old."""
-        for entry in self._predictions.expire(now_s):
-            if entry.value is not None:
-                self._counters.add(FORGOTTEN, reason="expired")
-        for _ in self._labels.expire(now_s):
-            self._counters.add(UNMATCHED, reason="no_prediction")
+        if expired := self._predictions.expire(now_s):
+            self._counters.add(FORGOTTEN, expired, reason="expired")
+        if unmatched := self._labels.expire(now_s):
+            self._counters.add(UNMATCHED, unmatched, reason="no_prediction")
 
     @property
     def waiting(self) -> int:

@@ -20,7 +20,7 @@ from edgemon.drift.build import ProfileBuilder
 from edgemon.drift.profile import Profile
 from edgemon.ingest.protocol import Connection, Limits
 from edgemon.metrics import Counters
-from edgemon.records import AckRequest, Event, Label, Metric, Prediction
+from edgemon.records import AckRequest, Event, Failure, Label, Metric, Prediction
 
 SECOND = 10**9
 WALL_S = 1_800_000_000.0
@@ -99,6 +99,8 @@ class Side:
                 pipeline.prediction(record, mono_ns, WALL_S)
             elif isinstance(record, Label):
                 pipeline.label(record, mono_ns, WALL_S)
+            elif isinstance(record, Failure):
+                pipeline.failure(record, mono_ns)
             elif isinstance(record, Metric):
                 pipeline.metric(record, mono_ns, WALL_S)
             elif not isinstance(record, AckRequest):
@@ -133,6 +135,7 @@ class Side:
                     model.quality.latched() if model.quality is not None else [],
                     model.recording.have if model.recording is not None else None,
                     model.baseline.have if model.baseline is not None else None,
+                    model.performance.to_state() if model.performance is not None else b"",
                 )
                 for key, model in self.pipeline.models.items()
             },
@@ -361,6 +364,42 @@ def test_bad_events_and_other_records_keep_their_place() -> None:
         events += [event, {"model": ""}, {"metric": "loss", "value": 1.0}, 7]
         events += [{"model": "m", "id": "7", "label": 1}]
     play([feeding(events, "json")], '"all"')
+
+
+@pytest.mark.parametrize("join", ["auto", "always"])
+@pytest.mark.parametrize("capture", ['"none"', '"all"', "{ sample = 0.1 }"])
+def test_truths_find_the_same_predictions(capture: str, join: str) -> None:
+    rng = random.Random(5)
+    steps: list[Step] = []
+    for turn in range(6):
+        events = predictions(900, turn + 10)
+        for number, event in enumerate(events):
+            assert isinstance(event, dict)
+            if rng.random() < 0.9:
+                event["id"] = (
+                    "again"
+                    if rng.random() < 0.01
+                    else f"{turn}-{number}" + "x" * rng.randrange(120)
+                )
+            if rng.random() < 0.05:
+                event["output"] = rng.choice([None, "cat", [0.1, 0.9], math.nan])
+        known = [event["id"] for event in events if isinstance(event, dict) and "id" in event]
+        labels: list[object] = [
+            {"model": "m", "id": name, "label": int(rng.random() < 0.5)} for name in known
+        ]
+        labels += [{"model": "m", "id": "nobody", "label": 1}, {"model": "m", "error": "timeout"}]
+        if turn % 2:  # among predictions
+            mixed = events + labels
+            rng.shuffle(mixed)
+            steps.append(feeding(mixed))
+        else:
+            rng.shuffle(labels)
+            steps += [feeding(events), feeding(labels)]
+    fast, slow = play(steps, capture, f'truth = {{ join = "{join}", keep = 700 }}')
+    joined = slow.counters.get("edgemon_truth_joined_labels_total")
+    assert joined > 2_000
+    assert slow.counters.get("edgemon_truth_forgotten_predictions_total", reason="reused")
+    assert fast.counters.get(SLOW) < 0.5 * slow.counters.get(SLOW)
 
 
 def test_frames_in_pieces() -> None:
