@@ -207,6 +207,7 @@ class Agent:
         self.server.start()
         self._started("ingest", self._stop_ingest, self.server.forget)
         self.storage.gate = self.server
+        self.windows.listening = lambda: self.server is not None and self.server.reading
         self.storage.check_pressure()
 
     def _start_control(self) -> None:

@@ -187,6 +187,7 @@ def _models(out: _Page, models: list[dict[str, Any]]) -> None:
             ("silence_seconds", "Time since the last prediction.", model["last_seen_s_ago"]),
             ("streams", "Outputs and features that are watched or counted.", model["streams"]),
             ("drifted_streams", "Streams whose drift alarm is on.", len(model["drifted"])),
+            ("data_faults", "Faults of its data whose alarm is on.", len(model.get("quality") or ())),
             ("has_profile", "1 where there is a reference to test against.", bool(model["profile"])),
             *_performance(model),
         ):  # fmt: skip

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from edgemon.cli import _performance
+from edgemon.cli import _performance, _quality
 from edgemon.cli._terminal import (
     counted,
     human_bytes,
@@ -31,8 +31,6 @@ _LATENCIES = ("p50", "p95", "p99")
 _BY = {
     "ks": "distribution",
     "esr": "fast change",
-    "range": "out of range",
-    "missing": "missing values",
     "new": "new categories",
 }
 
@@ -167,6 +165,9 @@ def verdict(agent: dict[str, Any], ship: dict[str, Any] | None) -> list[Piece]:
     for model in agent["models"]:
         name = printable(model["model"])
         wrong += [Piece(f"{name}: {said}", "bad") for said in _performance.alarms(model)]
+        if faults := _quality.faults(model):
+            said = faults[0] if len(faults) == 1 else f"{len(faults)} faults of the data"
+            wrong.append(Piece(f"{name}: {printable(said)}", "bad"))
     if unusual := [str(of["series"]) for of in agent.get("anomalies") or ()]:
         named = unusual[0] if len(unusual) == 1 else f"{len(unusual)} series"
         wrong.append(Piece(f"unusual on the device: {printable(named)}", "warn"))

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 
-from edgemon.cli import _performance, add_config_argument
+from edgemon.cli import _performance, _quality, add_config_argument
 from edgemon.cli._terminal import counted, human_bytes, human_count, human_duration, table
 from edgemon.typed import Any
 
@@ -112,7 +112,12 @@ def render(agent: dict[str, Any], ship: dict[str, Any] | None, wall_s: float) ->
     if agent.get("remote"):
         lines.append(f"  remote   {remote_line(agent['remote'])}")
     if agent["models"]:
-        lines += ["", _models(agent["models"]).rstrip(), *_performance.lines(agent["models"])]
+        lines += [
+            "",
+            _models(agent["models"]).rstrip(),
+            *_performance.lines(agent["models"]),
+            *_quality.lines(agent["models"]),
+        ]
     else:
         lines += [
             "",

@@ -324,6 +324,11 @@ class Server:
             if self.datagrams is not None and not self._draining:
                 self.datagrams.resume()
 
+    @property
+    def reading(self) -> bool:
+        """Whether what applications write is read."""
+        return not (self._paused or self._draining)
+
     def _watch(self) -> None:
         if not self._paused and not self._draining:
             self.loop.add_reader(self._ready.fileno(), self._serve)

@@ -2,9 +2,8 @@
 
 No law of the pauses is assumed. Of n pauses that could have come in any order, the next one is the longest with a
 probability of 1 / (n + 1); it must be _FACTOR times as long as the longest to be told, and that is asked of models
-alone that were seen at their pace for _SPANS times as long as that again. A model that works for an hour and rests
-for a day is not regular: its first long rest comes before it was seen for long, and is its longest pause from then
-on.
+alone that were seen at their pace for _SPANS times as long as that again, and for an hour. A model that works by the
+hour and rests by the day is not regular: its first long rest is its longest pause from then on.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ from edgemon.typed import Any
 
 _MIN_PAUSES = 100
 _FACTOR = 10.0
-_SPANS = 30.0
+_SPANS = 5.0
+_MIN_SEEN_S = 3_600.0
 # A shorter silence is told by rule alone.
 _FLOOR_S = 120.0
 # The longest pause of this span and the one before count.
@@ -83,7 +83,8 @@ class Silence:
         if self.rule_s:
             return self.rule_s
         limit = max(_FLOOR_S, _FACTOR * max(self._longest_s, self._before_s))
-        regular = self._pauses >= _MIN_PAUSES and self._last_s - self._first_s >= _SPANS * limit
+        seen_s = self._last_s - self._first_s
+        regular = self._pauses >= _MIN_PAUSES and seen_s >= max(_MIN_SEEN_S, _SPANS * limit)
         return limit if regular else math.inf
 
     @property

@@ -24,6 +24,7 @@ MAX_EVENTS = 200
 MAX_DEVICES = 6  # whose series are drawn
 MAX_SERIES = 24  # of one device
 MAX_GAPS = 100
+MAX_FAULTS = 24  # of the data of a model
 MAX_NAMES = 200  # of devices in the list
 _LATEST_WINDOWS = 20  # that a histogram of now adds up
 # Values of a window: numbers, or texts by category.
@@ -88,6 +89,7 @@ class Model(NamedTuple):
     streams: list[Stream]
     left_out: int
     performance: Performance
+    faults: list[tuple[str, str, int]]  # of its data, on at the end: kind, stream, since
 
 
 class Series(NamedTuple):
@@ -299,7 +301,30 @@ class _Reader:
             model, version, devices, predictions or 0, first, last,
             self._points(rates), p50, p95, p99, detailed, left_out,
             performance.read(self._all, joined, values, bucket, self._told(model, version)),
+            self._faults(model, version),
         )  # fmt: skip
+
+    def _faults(self, model: str, version: str) -> list[tuple[str, str, int]]:
+        """Faults of the data that were told and did not end, device by device, the latest first."""
+        where, values = self._where("e.time_ns", "")
+        on: dict[tuple[object, str, str], int] = {}
+        for device, type_, stream, kind, at in self._all(
+            "SELECT b.device, e.type, coalesce(e.stream, ''), json_extract(e.data, '$.kind'), e.time_ns"
+            " FROM events AS e JOIN batches AS b ON b.id = e.batch WHERE e.type LIKE 'quality.%'"
+            " AND json_valid(e.data) AND json_extract(e.data, '$.added') IS NULL"
+            f" AND e.model = ? AND e.version = ? AND {where} ORDER BY e.time_ns",
+            (model, version, *values),
+        ):
+            if type_ == "quality.recovered":
+                on.pop((device, str(kind), stream), None)
+            else:
+                on.setdefault((device, str(kind), stream), at)
+        first: dict[tuple[str, str], int] = {}
+        for (_, kind, stream), at in on.items():
+            first[kind, stream] = min(at, first.get((kind, stream), at))
+        return sorted(((*which, at) for which, at in first.items()), key=lambda one: -one[2])[
+            :MAX_FAULTS
+        ]
 
     def _told(self, model: str, version: str) -> dict[str, int]:
         """Event type -> when it was told last of this version."""

@@ -20,8 +20,6 @@ _MAX_CATEGORIES = 8
 _BY = {
     "ks": "the distribution moved",
     "esr": "the distribution moved fast",
-    "range": "values leave the reference's range too often",
-    "missing": "values are missing too often",
     "categories": "shares of categories moved",
 }
 # How a series' name may end, and what it says then.
@@ -113,6 +111,9 @@ class _Page:
             if past:
                 names = ", ".join(text(_plain(stream.name)) for stream in past)
                 yield f"{_name(model)} drifted and is as before: {names}"
+            for kind, name, since_ns in model.faults:
+                what = f"{text(_plain(name))} {text(kind.replace('_', ' '))}".strip()
+                yield f'<span class="bad">{_name(model)}: {what}</span>, since {date(since_ns)} UTC'
             for stream in model.streams:
                 bad = stream.missing + stream.nan + stream.wrong_type
                 if bad > 0.01 * (stream.n + bad):

@@ -164,6 +164,20 @@ def test_whether_a_text_drifts_is_what_its_events_say(db: Db) -> None:
     assert "m 1 drifted and is as before: kind" in db.page()
 
 
+def test_faults_of_the_data_stand_on_the_page_until_they_are_over(db: Db) -> None:
+    one, two = db.batch("cam-1"), db.batch("cam-2")
+    for batch in (one, two):
+        db.window(batch, 60)
+        db.event(batch, 50, "quality.nan", "f:wing", data='{"kind": "nan"}')
+        db.event(batch, 60, "quality.late", data='{"kind": "late"}')
+        db.event(batch, 70, "quality.recovered", data='{"kind": "late"}')
+    db.event(one, 80, "quality.recovered", "f:wing", data='{"kind": "nan"}')
+    page = db.page()
+    assert "m 1: wing nan</span>, since" in page and "late</span>" not in page
+    db.event(two, 90, "quality.recovered", "f:wing", data='{"kind": "nan"}')
+    assert "wing nan</span>" not in db.page()
+
+
 def test_an_alarm_is_one_span_though_windows_are_longer_than_parts_of_the_time(db: Db) -> None:
     batch = db.batch()
     for at in range(0, 10_000, 500):
