@@ -8,6 +8,7 @@ import math
 import random
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import msgpack
 import pytest
@@ -214,6 +215,59 @@ def test_numbers_that_are_none_are_counted_the_same() -> None:
     ]
     fast, _ = play([feeding(events), feeding(predictions(50)), feeding(events[::-1])])
     assert fast.counters.get(SLOW) == 1
+
+
+def faulty(seed: int) -> list[object]:
+    """Each kind of fault in turn, with healthy stretches between them."""
+    rng = random.Random(seed)
+    made: list[Any] = []
+    for fault in (
+        "",
+        "nan",
+        "null",
+        "inf",
+        "far",
+        "absent",
+        "again",
+        "late",
+        "early",
+        "back",
+        "stuck",
+        "",
+    ):
+        some: list[Any] = predictions(150, rng.randrange(1_000))
+        for event in some:
+            event["ts"] = WALL_S + 0.01 * len(made)
+            features = event["features"]
+            if rng.random() < 0.4 and fault in ("nan", "null", "inf", "far"):
+                odd = {"nan": math.nan, "null": None, "inf": -math.inf, "far": 1e9}
+                features["a"] = odd[fault]
+            elif rng.random() < 0.4 and fault == "absent":
+                del features["b"]
+            elif fault == "stuck":
+                features["a"] = 0.25
+            elif rng.random() < 0.4 and fault in ("late", "early", "back"):
+                event["ts"] += {"late": -4_000.0, "early": 90.0, "back": -5.0}[fault]
+            elif fault == "again" and made:
+                event["features"] = made[-1]["features"]
+            made.append(event)
+    return made
+
+
+@pytest.mark.parametrize("more", ["", "quality.learn = 100", "quality.stuck_after = 30"])
+@pytest.mark.parametrize("model", ["m", "learnt"])
+def test_faults_of_the_data_are_told_at_the_same_prediction(model: str, more: str) -> None:
+    events: list[Any] = [event | {"model": model} for event in faulty(3)]  # type: ignore[operator]
+    general = "" if model == "m" else "[models.learnt]\nquality.learn = 100\n"
+    fast, _ = play([feeding(events[:777]), feeding(events[777:])], more=f"{more}\n{general}")
+    kinds = {
+        one[0].type for one in fast.out if isinstance(one, tuple) and isinstance(one[0], Event)
+    }
+    told = {kind.removeprefix("quality.") for kind in kinds if kind.startswith("quality.")}
+    if model == "learnt" or more == "quality.learn = 100":
+        assert told >= {"repeated", "late", "early", "out_of_order", "features_changed"}
+    assert told >= {"nan", "missing", "infinite", "stuck", "recovered"}
+    assert fast.pipeline.table.predictions >= len(events) - 101
 
 
 def test_what_is_absent_is_told_once_and_needs_no_python() -> None:

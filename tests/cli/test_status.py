@@ -56,6 +56,14 @@ def test_a_person_finds_every_answer() -> None:
     assert "Nothing was dropped." in text
 
 
+def test_faults_of_the_data_are_named_and_no_fault_takes_no_line() -> None:
+    faults = [{"kind": "out_of_range", "stream": "f:wing"}, {"kind": "silence", "stream": ""}]
+    moths, flies = AGENT["models"]
+    text = render(AGENT | {"models": [moths | {"quality": faults}, flies]}, SHIP, wall_s=0.0)
+    assert "moths 3: f:wing out of range, silence" in text
+    assert "faults of the data" not in render(AGENT, SHIP, wall_s=0.0)
+
+
 def test_clients_are_listed_with_process_and_user_the_busiest_first() -> None:
     clients = [
         {"pid": 100 + n, "uid": 1000, "events": n, "bytes": n << 20, "silent_s": 2.0, "resting": n == 9}
