@@ -1,8 +1,8 @@
 """Programs and Python objects of others: collectors of series, and sinks of batches.
 
 Each runs in a process of its own and speaks one line protocol (protocol.py, specified in docs/plugins.md), so that what
-it does wrong stays its own. process.py keeps such a process; collector.py and sink.py are its two uses; host.py is the
-other end: it sets the limits and becomes the program, or holds the Python object.
+it does wrong stays its own. process.py keeps such a process (child.py: its pipes); collector.py and sink.py are its two
+uses; host.py is the other end: it sets the limits and becomes the program, or holds the Python object.
 
 For authors of Python plugins:
 

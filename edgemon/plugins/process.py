@@ -20,7 +20,6 @@ import select
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 
 from edgemon import log
 from edgemon.config import Config, PluginSettings
@@ -28,6 +27,7 @@ from edgemon.config.trust import distrust
 from edgemon.flow.limit import TellLimit
 from edgemon.metrics import Counters
 from edgemon.plugins import protocol
+from edgemon.plugins.child import Child
 from edgemon.plugins.protocol import BadLineError, Lines, Message, one_line
 from edgemon.program import own_program
 from edgemon.typed import NamedTuple, Protocol
@@ -39,7 +39,6 @@ MAX_BYTES_A_MINUTE = 1 << 20
 LOG_LINES_A_MINUTE = 30
 # One that closed its output is about to end by itself.
 _GRACE_S = 0.5
-_READ_BYTES = 64 * 1024
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 0.001, 1.0
 
 RESTARTS = "edgemon_plugin_restarts_total"
@@ -80,14 +79,12 @@ class PluginProcess:
     ) -> None:
         self.settings = settings
         self.state = "down"
-        self.pid = 0
         self.restarts = self.timeouts = self.bad_lines = 0
         self.last_error = ""
         self._counters = counters
         self._owner = owner
         self._about = about
-        self._input = self._output = self._errors = -1
-        self._waiting = memoryview(b"")  # of what it is to read
+        self._child = Child()
         self._lines = Lines()
         self._error_lines = b""
         self._last_words = ""
@@ -100,6 +97,11 @@ class PluginProcess:
         self._heard_bytes = 0
         self._minute_ends = 0.0
         self._logs = TellLimit(LOG_LINES_A_MINUTE, 60.0)
+
+    @property
+    def pid(self) -> int:
+        """0 while there is none."""
+        return self._child.pid
 
     # -- for its owner
 
@@ -121,14 +123,16 @@ class PluginProcess:
             return
         self.state = "starting"
         self._deadline = now + settings.start_timeout_s
-        self._give(protocol.start(settings.name, settings.kind, settings.options, self._about))
+        self._child.give(
+            protocol.start(settings.name, settings.kind, settings.options, self._about)
+        )
 
     def ask(self, line: bytes, now: float) -> None:
         """Put a question; only when idle."""
         assert self.state == "idle"
         self.state, self._asked = "busy", True
         self._deadline = now + self.settings.timeout_s
-        self._give(line)
+        self._child.give(line)
 
     def stop(self, now: float) -> None:
         """Let it end by itself, within STOP_S; on_end tells when it has. Nothing when down."""
@@ -136,7 +140,7 @@ class PluginProcess:
             self.state = "stopping"
             self._end = End(STOPPED, "")
             self._deadline = now + STOP_S
-            self._give(protocol.STOP)
+            self._child.give(protocol.STOP, is_last=True)
         elif self.state == "ending":
             self._end = End(STOPPED, "")
 
@@ -144,35 +148,32 @@ class PluginProcess:
         """End it now, without a report."""
         if self.state == "down":
             return
-        self._close()
-        self._signal_group()
+        self._child.close()
+        self._child.kill()
         for _ in range(200):
-            if self._exit_status() is not None:
+            if self._child.exit_status() is not None:
                 break
             time.sleep(0.001)
         self.state, self._deadline, self._before = "down", NEVER, STOPPED
-        self.pid, self._asked = 0, False
+        self._asked = False
 
     def forget(self) -> None:
         """In a child of fork(): close what is the parent's."""
-        self._close()
+        self._child.close()
 
     def watch(self) -> dict[int, int]:
         """Descriptor -> select.POLLIN or POLLOUT."""
-        watched = {fd: select.POLLIN for fd in (self._output, self._errors) if fd >= 0}
-        if self._waiting and self._input >= 0:
-            watched[self._input] = select.POLLOUT
-        return watched
+        return self._child.watch()
 
     def handle(self, fd: int, now: float) -> None:
         """One of them is ready."""
         if fd < 0:
             return
-        if fd == self._input:
-            self._write()
-        elif fd == self._output:
+        if fd == self._child.input:
+            self._child.write()
+        elif fd == self._child.output:
             self._read(now)
-        elif fd == self._errors:
+        elif fd == self._child.errors:
             self._read_errors(now)
 
     def tick(self, now: float) -> None:
@@ -225,53 +226,28 @@ class PluginProcess:
             "nice": settings.nice,
             "parent": os.getpid(),
         }
-        argv = [*own_program(), "plugin", "host", json.dumps(job)]
-        theirs: list[int] = []
-        try:
-            for name in ("_input", "_output", "_errors"):
-                read, write = os.pipe2(os.O_CLOEXEC)
-                ours, their = (write, read) if name == "_input" else (read, write)
-                setattr(self, name, ours)
-                theirs.append(their)
-                os.set_blocking(ours, False)
-            self.pid = os.posix_spawn(
-                argv[0],
-                argv,
-                os.environ,
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(theirs)
-                ],
-                setsigmask=[],
-                setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD],
-                setpgroup=0,
-            )
-        except OSError:
-            self._close()
-            raise
-        finally:
-            for fd in theirs:
-                os.close(fd)
+        self._child.spawn([*own_program(), "plugin", "host", json.dumps(job)])
         self._lines, self._error_lines, self._last_words = Lines(), b"", ""
 
     def _begin_end(self, end: End, now: float, grace_s: float = 0.0) -> None:
         """No more is read of it, and it is seen to its end. grace_s: until it is killed."""
         if self.state == "ending":
             return
-        self._close()
+        self._child.close()
         self._asked = False
         self.state, self._end = "ending", end
         self._look_s, self._kill_at = _FIRST_LOOK_S, now + grace_s
         self._deadline = now
         if not grace_s:
-            self._signal_group()
+            self._child.kill()
 
     def _look(self, now: float) -> None:
         """Whether it is gone."""
-        status = self._exit_status()
+        status = self._child.exit_status()
         if status is None:
             if now >= self._kill_at:
                 self._kill_at = NEVER
-                self._signal_group()
+                self._child.kill()
                 if self._end.reason == "exited":
                     self._end = End("exited", "closed its output and had to be killed")
             self._look_s = min(_LONGEST_LOOK_S, 2 * self._look_s)
@@ -286,57 +262,17 @@ class PluginProcess:
         self._report(end)
 
     def _report(self, end: End) -> None:
-        self.state, self.pid, self._deadline = "down", 0, NEVER
+        self.state, self._deadline = "down", NEVER
         self._before = end.reason
-        self._waiting = memoryview(b"")
         if end.reason != STOPPED:
             self.last_error = end.text
         self._owner.on_end(end)
 
-    def _exit_status(self) -> int | None:
-        """Its exit code, with which it is gone for good; None: it still runs."""
-        try:
-            if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-                return None
-            self._signal_group()  # what it started; before its number can be another's
-            _, status = os.waitpid(self.pid, 0)
-        except ChildProcessError:  # an application that ignores SIGCHLD has us ignore it too
-            return 0
-        return os.waitstatus_to_exitcode(status)
-
-    def _signal_group(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-
-    def _close(self) -> None:
-        for name in ("_input", "_output", "_errors"):
-            fd = getattr(self, name)
-            if fd >= 0:
-                os.close(fd)
-                setattr(self, name, -1)
-        self._waiting = memoryview(b"")
-
     # -- bytes
 
-    def _give(self, line: bytes) -> None:
-        self._waiting = memoryview(bytes(self._waiting) + line if self._waiting else line)
-        self._write()
-
-    def _write(self) -> None:
-        try:
-            self._waiting = self._waiting[os.write(self._input, self._waiting) :]
-        except BlockingIOError:
-            return
-        except OSError:  # it reads no more: its end is on the way, or its time runs out
-            self._waiting = memoryview(b"")
-        if self.state == "stopping" and not self._waiting:
-            os.close(self._input)
-            self._input = -1
-
     def _read(self, now: float) -> None:
-        try:
-            data = os.read(self._output, _READ_BYTES)
-        except BlockingIOError:
+        data = self._child.read(self._child.output)
+        if data is None:
             return
         if not data:
             end = self._end if self.state == "stopping" else End("exited", "")
@@ -381,13 +317,11 @@ class PluginProcess:
 
     def _read_errors(self, now: float) -> None:
         """What it writes to standard error are log lines of it."""
-        try:
-            data = os.read(self._errors, _READ_BYTES)
-        except BlockingIOError:
+        data = self._child.read(self._child.errors)
+        if data is None:
             return
         if not data:
-            os.close(self._errors)
-            self._errors = -1
+            self._child.close_errors()
         elif not self._count(len(data), now):
             return
         *lines, rest = (self._error_lines + data).split(b"\n")
@@ -401,7 +335,7 @@ class PluginProcess:
 
     def _drain_errors(self, now: float) -> None:
         """Its last words, which came before the end of its output."""
-        if self._errors >= 0:
+        if self._child.errors >= 0:
             self._read_errors(now)
         if self._error_lines:
             self._last_words = one_line(self._error_lines.decode(errors="replace"))
