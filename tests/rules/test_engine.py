@@ -243,6 +243,16 @@ def test_a_pattern_of_series_is_a_rule_for_each_that_the_device_has() -> None:
     ]
 
 
+def test_a_series_that_was_gone_begins_anew_when_it_is_back() -> None:
+    engine = Engine(rules("system.temperature_* > 80°C for 1m"), (), 0.0)
+    hot = {"temperature_cpu_celsius": 81.0}
+    assert engine.sample(hot, 0.0) == []
+    assert engine.sample({}, 30.0) == []
+    assert engine.sample(hot, 40.0) == []
+    assert engine.sample(hot, 99.0) == []
+    assert told(engine.sample(hot, 100.0)) == [("fired", "series temperature_cpu_celsius")]
+
+
 def test_a_series_of_a_plugin_is_named_without_being_known() -> None:
     engine = Engine(rules("plugin.soil_moisture_percent < 20%", "plugin.soil_* > 90"), (), 0.0)
     assert told(engine.sample({"soil_moisture_percent": 15.0}, 0.0)) == [("fired", "")]

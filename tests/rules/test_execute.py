@@ -59,7 +59,10 @@ def test_a_command_gets_its_arguments_as_they_are_and_a_minimal_environment(
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of the agent alone")
     program = "import os, sys, json; print(json.dumps([sys.argv[1:], dict(os.environ), os.listdir('/proc/self/fd')]))"
+    left_open = os.dup(0)
+    os.set_inheritable(left_open, True)
     bench.run(*python(program), "$HOME; echo x", "a b", EDGEMON_RULE="r'; rm -rf /")
+    os.close(left_open)
     [outcome] = bench.wait()
     arguments, environ, descriptors = json.loads(outcome.output)
     assert outcome.ok

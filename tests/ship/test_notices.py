@@ -161,25 +161,36 @@ def test_what_was_under_way_when_the_shipper_was_killed_is_sent_again(
     assert [post.headers["X-Edgemon-Id"] for post in hook.posts] == [keys[0], *keys]
 
 
-def test_what_is_refused_for_good_is_given_up_and_holds_up_nobody_else(
+def test_what_is_refused_for_good_is_given_up_and_the_next_is_sent(
+    bench: Callable[..., Bench], hook: Hook
+) -> None:
+    hook.answers = [404] * REFUSALS
+    one = bench(webhook(hook))
+    one.put("webhook", "duty")
+    after = one.put("webhook", "duty")
+    program = one.start()
+    one.wait_empty()
+    assert len(hook.posts) == REFUSALS + 1
+    assert hook.posts[-1].headers["X-Edgemon-Id"] == after
+    counters = program.status()["counters"]
+    assert isinstance(counters, dict)
+    assert counters['edgemon_ship_dropped_notices_total{reason="refused"}'] == 1
+    assert counters['edgemon_ship_notice_failures_total{reason="webhook"}'] == REFUSALS
+
+
+def test_one_that_cannot_be_reached_holds_up_no_other(
     bench: Callable[..., Bench], hook: Hook
 ) -> None:
     other = Hook()
     try:
-        hook.answers = [404] * REFUSALS + [204]
+        hook.answers = [503] * 100_000
         one = bench(webhook(hook) + webhook(other, "other"))
         one.put("webhook", "duty")
-        after = one.put("webhook", "duty")
-        one.put("webhook", "other")
-        program = one.start()
+        key = one.put("webhook", "other")
+        one.start()
         wait_for(lambda: other.posts, what="the other one")
-        one.wait_empty()
-        assert len(hook.posts) == REFUSALS + 1
-        assert hook.posts[-1].headers["X-Edgemon-Id"] == after
-        counters = program.status()["counters"]
-        assert isinstance(counters, dict)
-        assert counters['edgemon_ship_dropped_notices_total{reason="refused"}'] == 1
-        assert counters['edgemon_ship_notice_failures_total{reason="webhook"}'] == REFUSALS
+        assert other.posts[0].headers["X-Edgemon-Id"] == key
+        wait_for(lambda: len(one.notices.waiting()) == 1, what="it has left")
     finally:
         other.stop()
 
