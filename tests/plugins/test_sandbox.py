@@ -79,6 +79,7 @@ command = ["{tries}"]
             wait_for(lambda: device.status() is not None, what="the agent answers")
             names = ("soil", "tasks", "tries")
             wait_for(lambda: all(plugin(device, name)["series"] for name in names), what="values")
+            wait_for(lambda: (device.status() or {})["collectors"]["memory"], what="a row")
             status = device.status()
         finally:
             agent.send_signal(signal.SIGTERM)
