@@ -168,6 +168,10 @@ def verdict(agent: dict[str, Any], ship: dict[str, Any] | None) -> list[Piece]:
         if faults := _quality.faults(model):
             said = faults[0] if len(faults) == 1 else f"{len(faults)} faults of the data"
             wrong.append(Piece(f"{name}: {printable(said)}", "bad"))
+    for rule in agent.get("rules") or ():
+        if rule["firing"]:
+            style = {"alarm": "bad", "warning": "warn"}.get(rule["severity"], "")
+            wrong.append(Piece(f"rule {printable(rule['rule'])}", style))
     if unusual := [str(of["series"]) for of in agent.get("anomalies") or ()]:
         named = unusual[0] if len(unusual) == 1 else f"{len(unusual)} series"
         wrong.append(Piece(f"unusual on the device: {printable(named)}", "warn"))

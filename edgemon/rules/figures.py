@@ -76,12 +76,13 @@ def _rate(row: Row) -> float | None:
     return n / (span_us / 1e6) if n is not None and span_us else None
 
 
-def _failed(row: Row) -> float:
-    return _number(row, "errors") or 0.0
+def _count(column: str) -> Take:
+    """A count that is absent where it is 0."""
+    return lambda row: _number(row, column) or 0.0
 
 
 def _failed_share(row: Row) -> float | None:
-    failed = _failed(row)
+    failed = _number(row, "errors") or 0.0
     total = failed + (_number(row, "n") or 0.0)
     return failed / total if total else None
 
@@ -94,6 +95,16 @@ def _reach(row: Row) -> float | None:
 def _deviation(row: Row) -> float | None:
     n, m2 = _number(row, "n"), _number(row, "m2")
     return (m2 / n) ** 0.5 if n and m2 is not None else None
+
+
+def _part(column: str) -> Take:
+    """Of the predictions of the window."""
+
+    def take(row: Row) -> float | None:
+        n = _number(row, "n")
+        return (_number(row, column) or 0.0) / n if n else None
+
+    return take
 
 
 def _score(name: str) -> Take:
@@ -119,14 +130,16 @@ def _estimated(row: Row) -> float | None:
 _NO_NUMBER = ("nan", "pinf", "ninf", "wrong_type")
 
 
-def _share(*columns: str) -> Take:
+def _share_of(*columns: str) -> Take:
+    """Of all values of the stream, missing ones too. Those beyond the normal are among the finite ones."""
+
     def take(row: Row) -> float | None:
         counts = {name: _number(row, name) or 0.0 for name in ("n", "missing", *_NO_NUMBER)}
         cats = row.get("cats")
         if isinstance(cats, str):  # text has no finite values: its categories are counted
             counts["n"] = float(sum(json.loads(cats).values()))
         total = sum(counts.values())
-        return sum(counts[name] for name in columns) / total if total else None
+        return sum(_number(row, name) or 0.0 for name in columns) / total if total else None
 
     return take
 
@@ -141,9 +154,15 @@ FIGURES: tuple[Figure, ...] = (
     Figure("drift.drifted", NUMBER, STREAM, WINDOW,
            "1 while the drift alarm is latched, else 0.", _column("drifted")),
     Figure("missing", SHARE, STREAM, WINDOW,
-           "Share of predictions without the value.", _share("missing")),
+           "Share of predictions without the value.", _share_of("missing")),
     Figure("invalid", SHARE, STREAM, WINDOW,
-           "Share of values that are NaN, infinite or of the wrong type.", _share(*_NO_NUMBER)),
+           "Share of values that are NaN, infinite or of the wrong type.", _share_of(*_NO_NUMBER)),
+    Figure("out_of_range", SHARE, STREAM, WINDOW,
+           "Share of values beyond what is normal (quality.md).", _share_of("out_of_range")),
+    Figure("new_category", SHARE, STREAM, WINDOW,
+           "Share of texts that were not there before.", _share_of("new_category")),
+    Figure("longest_run", NUMBER, STREAM, WINDOW,
+           "Equal numbers in a row, 0 below 50.", _count("longest_run")),
     Figure("value.mean", NUMBER, STREAM, WINDOW, "Mean of the finite values.", _column("mean")),
     Figure("value.deviation", NUMBER, STREAM, WINDOW, "Their standard deviation.", _deviation),
     Figure("value.min", NUMBER, STREAM, WINDOW, "The smallest of them.", _column("min")),
@@ -164,9 +183,19 @@ FIGURES: tuple[Figure, ...] = (
     Figure("rate", PER_SECOND, VERSION, WINDOW,
            "Predictions a second; 0 in a window without any.", _rate),
     Figure("errors", NUMBER, VERSION, WINDOW,
-           "Predictions that failed, as the application said.", _failed),
+           "Predictions that failed, as the application said.", _count("errors")),
     Figure("errors.share", SHARE, VERSION, WINDOW,
            "Their share of all predictions.", _failed_share),
+    Figure("features_changed", SHARE, VERSION, WINDOW,
+           "Share of predictions that lack features.", _part("features_changed")),
+    Figure("repeated", SHARE, VERSION, WINDOW,
+           "Share of predictions that repeat the one before.", _part("repeated")),
+    Figure("late", SHARE, VERSION, WINDOW,
+           "Share of predictions whose own time is far behind the clock.", _part("late")),
+    Figure("early", SHARE, VERSION, WINDOW,
+           "Share of predictions whose own time is ahead of it.", _part("early")),
+    Figure("out_of_order", SHARE, VERSION, WINDOW,
+           "Share of predictions whose own time is before that of the one before.", _part("out_of_order")),
     Figure("truths", NUMBER, VERSION, WINDOW,
            "Predictions that met their truth.", _column("n"), "truth"),
     Figure("accuracy", SHARE, VERSION, WINDOW,

@@ -143,7 +143,7 @@ def test_figures_of_a_window() -> None:
     for value in range(1, 1001):
         sketch.push(value / 1000)
     rows: list[Row] = [
-        model_row(1200) | {"errors": 300},
+        model_row(1200) | {"errors": 300, "repeated": 600, "late": 120},
         stream_row("latency", mean=0.5, m2=25.0, max=1.0, sketch=sketch.to_bytes()),
         stream_row(
             "f:a",
@@ -154,15 +154,19 @@ def test_figures_of_a_window() -> None:
             mean=2.0,
             m2=400.0,
             missing=50,
+            out_of_range=10,
+            longest_run=60,
             nan=25,
             wrong_type=25,
         ),
-        {"stream": "f:t", "n": 0, "cats": '{"x": 30, "y": 60}', "missing": 10},
+        {"stream": "f:t", "n": 0, "cats": '{"x": 30, "y": 60}', "missing": 10, "new_category": 20},
     ]
     expected = {
         "errors == 300": 1, "errors.share == 20%": 1, "rate >= 20": 1, "rate > 20": 0,
         "latency.mean >= 500ms": 1, "latency.max >= 1s": 1, "latency.p99 > 975ms and latency.p99 < 1s": 1,
         "latency.p50 > 490ms and latency.p50 < 511ms": 1, "value.p50 > 0.45": 1,
+        "repeated == 50% and late == 10% and early == 0 and out_of_order == 0": 1, "features_changed == 0": 1,
+        "new_category == 20%": 1, "out_of_range == 5%": 1, "longest_run == 60": 1,
         "drift.ratio >= 1.5 and drift.ratio <= 1.5": 1, "drift.drifted == 1": 1, "value.mean == 2": 1,
         "value.deviation == 2": 1, "missing == 25%": 1, "invalid == 25%": 1, "missing == 10%": 1,
     }  # fmt: skip
