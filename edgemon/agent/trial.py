@@ -68,7 +68,8 @@ class Trial:
         self._socket = sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
-            sock.connect(self._agent.config.ingest.socket)
+            assert self._agent.server is not None
+            sock.connect(self._agent.server.address)
             sock.send(_ASK, socket.MSG_NOSIGNAL)
         except OSError as error:
             self._accepts = f"the ingest socket takes no connection: {error.strerror}"

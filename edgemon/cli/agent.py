@@ -37,7 +37,9 @@ def run(arguments: argparse.Namespace | SimpleNamespace) -> int:
     try:
         agent.start()
     except ConfigError as error:
-        if config.afar is None:
+        if config.afar is None or config.afar.problem:
             raise
-        raise starts.failed(config, error) from error
+        from edgemon.agent.profiles import load_profiles
+
+        raise starts.failed(config, error, load_profiles) from error
     return agent.serve()

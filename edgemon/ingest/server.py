@@ -221,6 +221,13 @@ class Server:
             self.datagrams.reconfigure(settings.limits, self.new_bucket(), settings.allow_uids)
             self.datagrams.resume()
 
+    @property
+    def address(self) -> str | bytes:
+        """Where it listens: settings.path, or where the socket does that was handed over. While it does."""
+        assert self._listener is not None
+        address: str | bytes = self._listener.getsockname()
+        return address
+
     def _bind(self, path: str, kind: socket.SocketKind) -> socket.socket:
         settings = self.settings
         sock = listen(path, settings.mode, min(settings.max_clients, 128), kind)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from edgemon.config import Config, FromAfar, apart
 from edgemon.errors import ConfigError, DamagedError, EdgemonError, StorageError
 from edgemon.remote.keys import read_keys
@@ -31,12 +33,15 @@ def begin(config: Config) -> Config:
         return apart.load_file(config.file)._replace(afar=FromAfar(0, [], str(error)))
 
 
-def failed(config: Config, error: ConfigError) -> EdgemonError:
-    """What to raise when an agent could not start with what is in force: the next start is without it."""
+def failed(config: Config, error: ConfigError, check: Callable[[Config], object]) -> EdgemonError:
+    """What to raise when an agent could not start with what is in force: the next start is without it.
+
+    check: raises ConfigError for a configuration with which no agent starts. Where the file alone is one, it is that
+    which must be put right.
+    """
+    check(apart.load_file(config.file))
     store = Store(OsFileSystem(), config.agent.state_dir)
     now = store.load()
-    if now.in_force is None:
-        return error
     end = store.give_up if now.trial is not None else store.drop
     end(str(error.faults[0]))
     return EdgemonError(f"the desired configuration is given up, start again without it: {error}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgemon.cli import main
+from edgemon.remote.message import verify
 from edgemon.remote.store import MAX_STARTS, Store
 from edgemon.spool.fs import OsFileSystem
 from tests.remote.device import (
@@ -23,6 +25,7 @@ from tests.remote.device import (
     message,
 )
 from tests.servers import wait_for
+from tests.test_processes import NOT_IN_THE_AGENT, banned
 
 
 @pytest.fixture
@@ -156,6 +159,52 @@ def test_a_file_that_forbids_it_meanwhile_lets_the_agent_start_without_it(device
     assert device.events()["rolled_back"] == 1
 
 
+def test_what_was_confirmed_is_dropped_when_the_file_forbids_it(short_tmp: Path) -> None:
+    device = Device(short_tmp, confirm="1s")
+    try:
+        agent = device.start()
+        device.send(message(2))
+        wait_for(lambda: device.report()["status"] == "applied")
+        assert device.stop(agent) == 0
+        device.file.write_text(device.file.read_text() + 'allow = ["log.level"]\n')
+        device.start()
+        report = device.report()
+        assert (report["status"], report["in_force"]) == ("dropped", None)
+        assert device.events()["dropped"] == 1
+    finally:
+        device.kill()
+
+
+def test_an_agent_that_cannot_start_with_it_starts_the_next_time_without(device: Device) -> None:
+    """A reference for which the window that came from afar is too long: known only once profiles are loaded."""
+    Store(OsFileSystem(), str(device.folder)).begin(
+        verify(
+            message(
+                4, "[drift]\nfalse_alarms = { at_most = 1e-9, per_predictions = 1000000000 }\n"
+            ),
+            [KEY],
+        ),
+        online=False,
+    )
+    local = device.file.read_text() + "[models.a]\nreference = { first = 1000 }\n"
+    device.file.write_text(local)
+    assert device.run().wait(20) == 1, device.log()
+    assert "the desired configuration is given up, start again without it" in device.log()
+    device.start()
+    assert (device.report()["status"], device.report()["in_force"]) == ("rolled_back", None)
+
+
+def test_a_fault_of_the_file_itself_costs_the_text_nothing(device: Device) -> None:
+    Store(OsFileSystem(), str(device.folder)).begin(verify(message(4), [KEY]), online=False)
+    (device.folder / "broken").write_bytes(b"no profile")
+    local = device.file.read_text()
+    device.file.write_text(local + '[models.a]\nprofile = "broken"\n')
+    assert device.run().wait(20) == 3
+    device.file.write_text(local)
+    device.start()
+    assert device.report()["in_force"] == 4
+
+
 def test_a_person_sees_it_and_drops_it(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
     config = ["--config", str(device.file)]
     agent = device.start()
@@ -215,6 +264,19 @@ def test_off_there_is_nothing_of_it_in_the_process(device: Device) -> None:
     assert device.ask("desired", message="") is None and device.status()["remote"] is None
     maps = Path(f"/proc/{device.processes[0].pid}/maps").read_text()
     assert "_sha256" not in maps
+
+
+def test_on_the_agent_imports_nothing_that_stays(device: Device) -> None:
+    """Messages are judged in a child that ends, and signatures without OpenSSL."""
+    report = "import atexit, json, sys\natexit.register(lambda: json.dump(list(sys.modules), open('modules', 'w')))"
+    agent = device.run("agent", report)
+    device.wait_up(agent)
+    assert device.send(message(1, "[batch]\nmax_agee = 1\n"))["refused"] is not None
+    assert device.send(message(1))["in_force"] == 1
+    assert device.stop(agent) == 0
+    loaded = set(json.loads((device.folder / "modules").read_text()))
+    forbidden = NOT_IN_THE_AGENT | {"hmac", "hashlib", "tomllib", "edgemon.config.loader"}
+    assert banned(loaded, forbidden) == set() and "edgemon.agent.remote" in loaded
 
 
 # ---- the trial
