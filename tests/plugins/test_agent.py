@@ -16,7 +16,7 @@ import pytest
 from edgemon import wire
 from edgemon.records import Row
 from tests.e2e.harness import EDGEMON, Application, Device
-from tests.plugins.rig import EXAMPLES, installed, program
+from tests.plugins.rig import EXAMPLES, program
 from tests.servers import wait_for
 
 CONFIG = """
@@ -66,10 +66,10 @@ def started(devices: list[Device], folder: Path, toml: str) -> Device:
 def test_the_examples_collect_beside_edgemons_own(
     devices: list[Device],
     short_tmp: Path,
-    tmp_path: Path,
+    example_site: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(installed(tmp_path)))
+    monkeypatch.setenv("PYTHONPATH", str(example_site))
     reading = short_tmp / "moisture"
     reading.write_text("41.5\n")
     soil = shutil.copy(EXAMPLES / "soil", short_tmp)
@@ -135,7 +135,7 @@ def test_a_crash_and_a_stall_are_contained_and_counted(
     assert counters['edgemon_plugin_restarts_total{reason="too_much"}'] >= 1
     assert plugin(device, "works")["restarts"] == 0
     assert plugin(device, "crashes")["last_error"] == "was killed by signal 11"
-    wait_for(lambda: (device.status() or {})["system"].get("works_a") == 1.0)
+    wait_for(lambda: (device.status() or {}).get("system", {}).get("works_a") == 1.0)
     assert device.stop() == 0
     assert "plugin stalls did not answer within 0.3 s; it is started again in" in device.log()
 
@@ -157,7 +157,7 @@ def test_a_reload_starts_stops_and_leaves_alone(devices: list[Device], short_tmp
     device.process.send_signal(signal.SIGHUP)
 
     def running() -> set[str]:
-        plugins = (device.status() or {})["plugins"]
+        plugins = (device.status() or {}).get("plugins", [])
         return {one["name"] for one in plugins if one["state"] == "idle"}
 
     wait_for(lambda: running() == {"stays", "changes", "comes"}, what="the new plugins")

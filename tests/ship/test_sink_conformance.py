@@ -13,7 +13,7 @@ import pytest
 
 from edgemon.records import KINDS
 from edgemon.ship.sink import NEVER, Key
-from tests.plugins.rig import EXAMPLES, installed
+from tests.plugins.rig import EXAMPLES
 from tests.s3_servers import S3Server
 from tests.servers import Listener, Mosquitto, Nats, wait_for
 from tests.ship.objects import batches_of, frames_of
@@ -168,11 +168,6 @@ RIGS = [
     "plugin: a program",
     "plugin: an entry point",
 ]
-
-
-@pytest.fixture(scope="module")
-def example_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return installed(tmp_path_factory.mktemp("example"))
 
 
 @pytest.fixture(params=RIGS)
