@@ -26,6 +26,7 @@ NAMES = (
     "wear",
     "anomalies",
     "rules",
+    "performance",
     "promise",
     "together",
     "sharp",

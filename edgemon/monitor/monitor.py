@@ -253,10 +253,24 @@ class EdgeMonitor:
         *,
         version: str | None = None,
     ) -> None:
-        """The truth about the prediction of that id, when it is known; the receiver joins them."""
+        """The truth about the prediction of that id, when it is known: what accuracy is measured by."""
         client = self._client
         if client is not None:
             client.truth(input_id, label, name, version=version)
+        else:
+            self._refuse("not_running", "start() comes before, stop() after what is logged")
+
+    def log_error(
+        self,
+        error: str | int | BaseException = "error",
+        name: str = DEFAULT_MODEL,
+        *,
+        version: str | None = None,
+    ) -> None:
+        """A prediction that did not come about: a short name of what failed, a code, or the exception."""
+        client = self._client
+        if client is not None:
+            client.error(name, error, version=version)
         else:
             self._refuse("not_running", "start() comes before, stop() after what is logged")
 

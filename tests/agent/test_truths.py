@@ -10,6 +10,7 @@ import pytest
 
 from edgemon.drift.build import ProfileBuilder
 from edgemon.drift.profile import Profile
+from edgemon.errors import DamagedError
 from edgemon.performance.join import FORGOTTEN, UNMATCHED
 from edgemon.records import Failure, Label, Row
 from tests.agent.test_pipeline import SECOND, WALL_S, Harness
@@ -265,3 +266,70 @@ def test_another_configuration_of_truths_begins_anew() -> None:
     assert "truth" not in device.windows()
     device.labelled(device.predicted(), 1.0)
     assert device.windows()["truth"]["n"] == 1
+
+
+# -- restarts
+
+
+def restarted(device: Device) -> Device:
+    """Another one with what the first would have saved."""
+    model = device.pipeline.models["m", "1"]
+    assert model.performance is not None
+    again = Device('truth = { join = "always" }\n')
+    again.predicted()
+    performance = again.pipeline.models["m", "1"].performance
+    assert performance is not None
+    performance.restore(model.performance.to_state())
+    return again
+
+
+@pytest.mark.parametrize("kind", ["classes", "quantities", "half a reference"])
+def test_references_and_alarms_survive_a_restart(kind: str) -> None:
+    chance = random.Random(6)
+
+    def pairs(device: Device, count: int, bad: float) -> None:
+        for _ in range(count):
+            if kind == "quantities":
+                device.labelled(device.predicted(20.0 + chance.gauss(0, 1 + 2 * bad)), 20.0)
+            else:
+                device.labelled(device.predicted(0.9), float(chance.random() >= bad))
+
+    device = Device('truth = { join = "always" }\n')
+    pairs(device, 600 if kind.startswith("half") else 1_500, 0.05)
+    device = restarted(device)
+    pairs(device, 1_000, 0.05)
+    assert device.of("performance.drop") == []
+    pairs(device, 800, 0.6)
+    assert len(device.of("performance.drop")) == 1
+    device = restarted(device)
+    pairs(device, 800, 0.6)
+    assert device.of("performance.drop") == []  # it was told
+    pairs(device, 4_000, 0.05)
+    assert len(device.of("performance.recovered")) == 1
+
+
+def test_a_state_of_other_settings_or_damaged_is_refused_and_it_begins_anew() -> None:
+    device = Device('truth = { join = "always" }\n')
+    device.pairs(1_500, wrong=0.05, seed=1)
+    performance = device.pipeline.models["m", "1"].performance
+    assert performance is not None
+    state = performance.to_state()
+    other = Device('truth = { join = "always", first = 200 }\n')
+    other.pairs(1, wrong=0.0, seed=1)
+    fresh = other.pipeline.models["m", "1"].performance
+    assert fresh is not None
+    for data in (state, state[:-5], b"", b"\xc0", b"\x80"):
+        with pytest.raises(DamagedError, match="performance state"):
+            fresh.restore(data)
+    other.pairs(500, wrong=0.05, seed=2)
+    assert fresh.status()["truth"]["reference_rate"] is not None
+
+
+def test_a_profile_with_errors_that_is_adopted_is_the_reference_from_then_on() -> None:
+    device = Device('truth = { join = "always" }\n')
+    device.pairs(50, wrong=0.5, seed=1)
+    data = profile_of().to_bytes(3)
+    device.pipeline.adopt_profile("m", "1", data, "m.profile", round(device.now_s * SECOND))
+    device.pairs(100, wrong=0.9, seed=2)
+    (drop,) = device.of("performance.drop")
+    assert drop.data["reference_rows"] == 10_000

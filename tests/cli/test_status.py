@@ -133,3 +133,42 @@ def test_a_configuration_that_was_refused_still_leads_to_the_agent(
 def test_an_event_of_a_refusal_is_not_itself_refused() -> None:
     told = {'edgemon_agent_events_total{reason="config.refused"}': 2}
     assert "Nothing was dropped." in render(AGENT | {"counters": told}, SHIP, wall_s=1_060.0)
+
+
+PERFORMANCE: dict[str, Any] = {
+    "drop": ["truth"],
+    "truth": {
+        "task": "classification", "window": {"n": 40, "accuracy": 0.5, "accuracy_se": 0.08, "classes": {}},
+        "since_start": {"n": 1_200, "accuracy": 0.935, "accuracy_se": 0.007, "classes": {}, "brier": 0.08, "ece": 0.02},
+        "reference_lacks": 0, "reference_rate": 0.05, "blind": "",
+    },
+    "estimate": {"n": 5_000, "accuracy": 0.901, "se": 0.006, "reference": 0.94},
+    "failures": {"alarm": True, "rate": 0.1, "reference_lacks": 0, "blind": ""},
+}  # fmt: skip
+
+
+def test_how_well_a_model_does_is_said_alarms_first() -> None:
+    first, second = AGENT["models"]
+    text = render(
+        AGENT | {"models": [first | {"performance": PERFORMANCE, "errors": 17}, second]}, SHIP, 0.0
+    )
+    (line,) = (line for line in text.splitlines() if line.startswith("  moths 3: "))
+    assert line == (
+        "  moths 3: WORSE than before, by truths; FAILS more often than before; accuracy 93.5 %, Brier 0.080, "
+        "calibration error 0.020 of 1,200 predictions with their truth; accuracy 50.0 % of the latest 40 ones; "
+        "accuracy 90.1 % ± 0.6, estimated without truths (reference 94.0 %); 17 errors reported"
+    )
+    assert "performance" not in render(AGENT, SHIP, 0.0)
+
+
+def test_a_reference_that_is_made_and_one_that_cannot_be_used_are_said() -> None:
+    truth = PERFORMANCE["truth"] | {
+        "window": {}, "since_start": {"n": 9, "mae": 1.5, "rmse": 2.0, "bias": 0.0}
+    }  # fmt: skip
+    for changed, words in (
+        ({"reference_lacks": 991}, "the reference of its errors lacks 991 truths"),
+        ({"blind": "errors depend"}, "not watched: errors depend"),
+    ):
+        model = AGENT["models"][0] | {"performance": {"drop": [], "truth": truth | changed}}
+        text = render(AGENT | {"models": [model]}, SHIP, 0.0)
+        assert "moths 3: MAE 1.5, RMSE 2 of 9 predictions with their truth; " + words in text

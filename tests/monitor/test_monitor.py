@@ -199,6 +199,7 @@ def test_nothing_that_is_logged_ever_raises_or_waits_and_all_is_counted(
         status = monitor.get_status()
     monitor.log_model_output(monitor.log_model_input([1.0]), 1.0)
     monitor.log_truth(key, 1)
+    monitor.log_error()
     assert status["predictions"] == 1  # the input was bad, its output was not
     assert status["open_inputs"] == 10
     assert status["client"]["dropped"]["bad_event"] == 2
@@ -208,7 +209,7 @@ def test_nothing_that_is_logged_ever_raises_or_waits_and_all_is_counted(
         "bad_input": 1,
         "bad_output": 1,
         "unknown_id": 2,
-        "not_running": 3,
+        "not_running": 4,
         "input_without_output": 25,
     }
 
@@ -217,6 +218,9 @@ def test_the_truth_joins_its_prediction(config: Path, short_tmp: Path) -> None:
     with EdgeMonitor(config) as monitor:
         (key,) = log(monitor, range(1))
         monitor.log_truth(key, "fraud", name="fraud")
+        monitor.log_error(TimeoutError("it took too long"), "fraud")
+    errors = "SELECT categories FROM windows WHERE stream = 'error'"
+    assert received(short_tmp, errors) == [('{"TimeoutError": 1}',)]
     joined = "SELECT p.output_number, l.label_text FROM predictions p JOIN labels l USING (prediction_id)"
     assert received(short_tmp, joined) == [(0.0, "fraud")]
 

@@ -27,7 +27,9 @@ def database(tmp_path: Path) -> Path:
         base | {"id": "b", "label": "cat"},
     ]
     windows: list[Row] = [
-        base | {"stream": "f:amount", "n": 10, "mean": 2.0, "min": 1.0, "max": 3.0, "d": 0.1}
+        base | {"stream": "f:amount", "n": 10, "mean": 2.0, "min": 1.0, "max": 3.0, "d": 0.1},
+        base | {"stream": "truth", "n": 8, "correct": 6},
+        base | {"stream": "truth", "n": 2, "correct": 0},
     ]
     drift: Row = base | {
         "type": "drift.started",
@@ -65,6 +67,14 @@ def test_the_page_says_what_is_lost(database: Path) -> None:
     assert connection.execute(gaps).fetchall() == [("dev-1", "pred", 5, 8, 4)]
     reported = next(sql for sql in QUERIES if "FROM reported_gaps" in sql)
     assert connection.execute(reported).fetchall() == [("dev-1", "pred", "spool_full", 1, 3, 9)]
+    connection.close()
+
+
+def test_the_accuracy_of_the_page_is_that_of_all_windows(database: Path) -> None:
+    connection = sqlite3.connect(database)
+    accuracy = next(sql for sql in QUERIES if "$.correct" in sql)
+    ((model, version, _, truths, share),) = connection.execute(accuracy).fetchall()
+    assert (model, version, truths, share) == ("fraud", "1", 10, 0.6)
     connection.close()
 
 

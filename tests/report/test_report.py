@@ -453,3 +453,56 @@ def test_a_damaged_batch_is_left_out_and_told(
     (folder / "1.zst").write_bytes(zstandard.compress(b"no batch"))
     assert main(["report", str(folder), "-o", str(tmp_path / "out.html")]) == 4
     assert "damaged batch" in capsys.readouterr().err
+
+
+# -- how well models do
+
+
+def truth_row(right: int, n: int) -> str:
+    """Of two classes, "no" as often as "yes"; all wrong ones are "yes" that were taken for "no"."""
+    counts = [[0, 0, n // 2], [1, 0, n - right], [1, 1, right - n // 2]]
+    confusion = json.dumps({"classes": ["no", "yes", "(other)"], "counts": counts})
+    return json.dumps(
+        {"correct": right, "confusion": confusion, "brier_n": n, "brier_sum": 0.1 * n}
+    )
+
+
+def test_accuracy_is_that_of_all_windows_and_devices_together(db: Db) -> None:
+    one, two = db.batch("a"), db.batch("b")
+    estimated = json.dumps({"est_n": 600, "est_correct": 540.0, "errors": 6})
+    for minute in range(1, 5):
+        db.window(one, 60 * minute, extra=estimated)
+        db.window(two, 60 * minute)
+        db.window(one, 60 * minute, "truth", n=100, extra=truth_row(80, 100))
+        db.window(two, 60 * minute, "truth", n=300, extra=truth_row(300, 300))
+    db.event(one, 200, "performance.drop")
+    db.connection.commit()
+    (model,) = read(db.path, Selection()).models
+    assert [stream.name for stream in model.streams] == []
+    of = model.performance
+    assert set(of.accuracy.values()) == {0.95} and set(of.estimate.values()) == {0.9}
+    assert {round(share, 9) for share in of.errors.values()} == {round(6 / 1206, 9)}
+    assert of.totals["classes"]["yes"] == {"n": 800, "precision": 1.0, "recall": 0.9}
+    assert (of.totals["n"], of.totals["brier"]) == (1_600, pytest.approx(0.1))
+    page = db.page()
+    assert "1,600 predictions met their truth: 95.0 % right" in page
+    assert "m 1 does worse than before" in page
+    db.event(one, 230, "performance.recovered")
+    assert "does worse than before" not in db.page()
+
+
+def test_errors_of_quantities_have_their_own_figures(db: Db) -> None:
+    batch = db.batch()
+    sums = json.dumps({"error_sum": -10.0, "abs_error_sum": 30.0, "sq_error_sum": 160.0})
+    db.window(batch, 60, "truth", n=10, extra=sums)
+    db.window(batch, 120, "truth", n=10, extra=sums)
+    page = db.page()
+    assert "20 predictions met their truth: MAE 3, RMSE 4, mean error -1" in page
+    assert "Errors of predictions" in page
+
+
+def test_a_class_cannot_say_html(db: Db) -> None:
+    confusion = json.dumps({"classes": [_EVIL, "(other)"], "counts": [[0, 0, 5]]})
+    extra = json.dumps({"correct": 5, "confusion": confusion})
+    db.window(db.batch(), 60, "truth", n=5, extra=extra)
+    assert "<script" not in db.page() and "onerror=alert" in db.page()
