@@ -121,14 +121,15 @@ check_glibc() { # $1: what it needs
 
 remove() {
     if systemd; then
-        systemctl disable --now edgemon-burst.timer edgemon-agent.socket edgemon-agent.service edgemon-ship.service \
-            >/dev/null 2>&1 || true
+        systemctl disable --now edgemon-burst.timer edgemon-agent.socket edgemon-metrics.socket edgemon-agent.service \
+            edgemon-ship.service >/dev/null 2>&1 || true
     fi
     if [ -z "$root" ] && have dpkg && dpkg -s edgemon >/dev/null 2>&1; then
         if [ -n "$purge" ]; then dpkg --purge edgemon; else dpkg --remove edgemon; fi
     fi
     rm -f "$root/usr/local/bin/edgemon"
-    for unit in edgemon-agent.service edgemon-ship.service edgemon-burst.service edgemon-burst.timer edgemon-agent.socket; do
+    for unit in edgemon-agent.service edgemon-ship.service edgemon-burst.service edgemon-burst.timer edgemon-agent.socket \
+        edgemon-metrics.socket; do
         rm -f "$root/etc/systemd/system/$unit"
         rm -rf "$root/etc/systemd/system/$unit.d"
         rm -f "$root/etc/systemd/system/"*".wants/$unit"

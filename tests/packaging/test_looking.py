@@ -30,11 +30,8 @@ def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
 
 
 def test_a_port_is_handed_over_as_the_documentation_says(container: Container) -> None:
-    unit = re.search(r"```ini\n(.*?)```", DOCS, re.S)
     command = re.search(r"^    (systemctl stop .*)$", DOCS, re.M)
-    assert unit is not None and command is not None
-    (container.root / "etc/systemd/system/edgemon-metrics.socket").write_text(unit[1])
-    container.run("systemctl", "daemon-reload")
+    assert command is not None
     container.run("bash", "-c", command[1])
     container.wait_active(AGENT)
     send(container, 0, 10)
