@@ -64,6 +64,7 @@ NOT_IN_THE_AGENT = NEVER | {
     "dataclasses", "inspect", "logging", "typing", "platform", "string",
     "argparse", "pathlib", "difflib", "concurrent.futures", "psutil", "ctypes",
     "edgemon.ship",
+    "edgemon.agent.baseline", "edgemon.drift.build", "edgemon.drift.detector", "edgemon.drift.profile",  # without one
 }  # fmt: skip
 NOT_IN_THE_SHIPPER = NEVER | {
     "asyncio",

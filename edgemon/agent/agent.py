@@ -29,7 +29,6 @@ from edgemon.agent.windows import Windows
 from edgemon.collect import Collector
 from edgemon.config import Config, apart
 from edgemon.control import AGENT_SOCKET, ControlServer, make_run_dir, parent_fd
-from edgemon.drift.profile import Profile
 from edgemon.errors import ConfigError, StorageError
 from edgemon.ingest.activation import NOTHING, Inherited, inherited
 from edgemon.ingest.protocol import Limits
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from edgemon.agent.plugins import Plugins
     from edgemon.agent.remote import Remote
     from edgemon.agent.rules import Rules
+    from edgemon.drift.profile import Profile
 
 
 class Agent:

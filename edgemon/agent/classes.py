@@ -6,8 +6,11 @@ import json
 
 from edgemon.drift.confidence import Confidence, ConfidenceCounts
 from edgemon.drift.counts import TransitionCounts
-from edgemon.drift.profile import Profile
 from edgemon.records import Row
+from edgemon.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgemon.drift.profile import Profile
 
 
 class ClassWindow:

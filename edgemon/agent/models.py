@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgemon._core.intake import StreamTable
-from edgemon.agent.baseline import Baseline
 from edgemon.agent.capture import Capture
 from edgemon.agent.classes import ClassWindow
 from edgemon.agent.recording import Recording
 from edgemon.config import ModelSettings
 from edgemon.drift.confidence import summarize
-from edgemon.drift.detector import DriftDetector, ModelDetectors, Transition
-from edgemon.drift.profile import Profile
+from edgemon.drift.settings import Transition
 from edgemon.flow.rate import RateMeter
 from edgemon.flow.window import StreamWindow
 from edgemon.metrics import Counters
@@ -28,6 +26,9 @@ from edgemon.records import Prediction, Row
 from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edgemon.agent.baseline import Baseline
+    from edgemon.drift.detector import DriftDetector, ModelDetectors
+    from edgemon.drift.profile import Profile
     from edgemon.performance.model import News as PerformanceNews
     from edgemon.performance.model import Performance
 

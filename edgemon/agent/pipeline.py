@@ -16,7 +16,6 @@ from collections.abc import Callable
 from edgemon import log
 from edgemon._core.intake import StreamTable
 from edgemon.agent import silences
-from edgemon.agent.baseline import Baseline
 from edgemon.agent.capture import Capture
 from edgemon.agent.checkpoint import Saved
 from edgemon.agent.models import Model, News, StreamBudget
@@ -25,8 +24,6 @@ from edgemon.agent.redact import Pseudonyms, Redaction
 from edgemon.agent.store import StateStore
 from edgemon.agent.truths import Truths, event_of
 from edgemon.config import Config, ModelSettings
-from edgemon.drift.detector import ModelDetectors
-from edgemon.drift.profile import Profile
 from edgemon.drift.threshold import ThresholdError
 from edgemon.errors import EdgemonError, UsageError
 from edgemon.ingest.protocol import DROPPED
@@ -34,7 +31,11 @@ from edgemon.metrics import Counters
 from edgemon.quality.kinds import QualityNews
 from edgemon.quality.model import ModelQuality
 from edgemon.records import MONO_NS, Event, Failure, Label, Metric, Prediction, Row, Rows
-from edgemon.typed import Any
+from edgemon.typed import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgemon.drift.detector import ModelDetectors
+    from edgemon.drift.profile import Profile
 
 DROPPED_VALUES = "edgemon_ingest_dropped_values_total"
 # Predictions that Python took apart, because the hot path could not.
@@ -306,6 +307,8 @@ class Pipeline:
         )
         model.configured = configured.hash if configured is not None else ""
         if profile is None and settings.reference.first:
+            from edgemon.agent.baseline import Baseline  # see `_detectors`
+
             model.baseline = Baseline(name, settings.reference.first)
         self.models[name, version] = model
         self.truths.begin(model, saved.performance if saved is not None else b"")
@@ -373,6 +376,8 @@ class Pipeline:
     ) -> ModelDetectors | None:
         """As they were saved, where profile and settings are the same, else new ones. None where a profile made
         here is blind under these settings."""
+        from edgemon.drift.detector import ModelDetectors  # memory that only who has a profile pays
+
         who = {"model": name, "version": version}
         if saved is not None and saved.drift:
             try:
@@ -551,6 +556,8 @@ class Pipeline:
             raise UsageError(
                 f"{predictions} predictions are fewer than a window of drift, {window}"
             )
+        from edgemon.agent.baseline import Baseline  # see `_detectors`
+
         model.baseline = Baseline(name, predictions, adopts=True)
         return model
 
@@ -558,6 +565,9 @@ class Pipeline:
         self, name: str, version: str | None, data: bytes, source: str, mono_ns: int
     ) -> Model:
         """Take this profile for a model from now on. EdgemonError where it is damaged or would be blind."""
+        from edgemon.drift.detector import ModelDetectors  # see `_detectors`
+        from edgemon.drift.profile import Profile
+
         model = self.find(name, version)
         drift = model.settings.drift
         profile = Profile.from_bytes(data, source, window=drift.window)
@@ -570,6 +580,9 @@ class Pipeline:
 
     def _take_built(self, model: Model, built: Profile, mono_ns: int) -> None:
         """A profile was made from the model's own predictions."""
+        from edgemon.drift.detector import ModelDetectors  # see `_detectors`
+        from edgemon.drift.profile import Profile
+
         assert model.baseline is not None
         adopted, model.baseline = model.baseline.adopts, None
         drift = model.settings.drift

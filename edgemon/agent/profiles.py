@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from edgemon.config import Config, DriftSettings, ModelSettings
 from edgemon.drift.budget import ASSUMED_RATE_PER_S, horizon, numeric_shares, stream_probability
-from edgemon.drift.detector import ModelDetectors
-from edgemon.drift.profile import MAX_POINTS, Profile
 from edgemon.drift.threshold import threshold
 from edgemon.errors import ConfigError, EdgemonError, Fault
+from edgemon.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgemon.drift.profile import Profile
 
 
 def load_profiles(config: Config) -> dict[str, Profile]:
@@ -18,6 +20,9 @@ def load_profiles(config: Config) -> dict[str, Profile]:
             users.setdefault(settings.profile, []).append((name, settings))
     profiles: dict[str, Profile] = {}
     faults: list[Fault] = []
+    if users:
+        from edgemon.drift.detector import ModelDetectors  # memory that only who has a profile pays
+        from edgemon.drift.profile import Profile
     for path, models in users.items():
         windows = {settings.drift.window for _, settings in models}
         # For one window the values need not be kept; models that differ share the whole profile.
@@ -59,6 +64,8 @@ def _fault(config: Config, path: tuple[str, ...], problem: str) -> Fault:
 
 def _foresee(settings: ModelSettings) -> None:
     """ThresholdError when a reference that is to be made here would be blind even for a single stream."""
+    from edgemon.drift.profile import MAX_POINTS
+
     drift = settings.drift
     m = min(settings.reference.first, MAX_POINTS)
     if m > drift.window:

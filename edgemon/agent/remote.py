@@ -19,7 +19,6 @@ from edgemon.agent.trial import Trial
 from edgemon.config import Config, apart
 from edgemon.config.remembered import Remembered
 from edgemon.control import Handler, Message, tell
-from edgemon.drift.profile import Profile
 from edgemon.errors import ConfigError, DamagedError, EdgemonError, StorageError, UsageError
 from edgemon.records import Event
 from edgemon.remote.keys import read_keys
@@ -30,6 +29,7 @@ from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgemon.agent.agent import Agent
+    from edgemon.drift.profile import Profile
 
 _REFUSED = "edgemon_remote_refused_total"
 _MAX_PROBLEM = 1000

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from edgemon import log
 from edgemon.agent import checkpoint
 from edgemon.agent.checkpoint import Saved
-from edgemon.drift.profile import Profile
 from edgemon.errors import EdgemonError
 from edgemon.metrics import Counters
 from edgemon.spool.fs import FileSystem, join, write_atomically
+from edgemon.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgemon.drift.profile import Profile
 
 MAX_FILE_BYTES = 64 << 20
 # Files kept for one model; more versions than that have their oldest name removed.
@@ -57,6 +60,8 @@ class StateStore:
         data = self._read(path)
         if data is None:
             return None
+        from edgemon.drift.profile import Profile  # memory that only who has a profile pays
+
         try:
             return Profile.from_bytes(data, path, window=window)
         except EdgemonError as error:

@@ -7,8 +7,6 @@ import math
 import msgpack
 
 from edgemon.drift.budget import QUALITY_SHARE, RatePlan, horizon
-from edgemon.drift.detector import ModelDetectors
-from edgemon.drift.profile import Profile
 from edgemon.drift.settings import Settings
 from edgemon.errors import DamagedError
 from edgemon.flow.names import any_of
@@ -17,7 +15,11 @@ from edgemon.quality.kinds import ALARMS_OF_A_STREAM, ALARMS_OF_THE_ROWS, KINDS
 from edgemon.quality.rows import RowQuality, RowRules
 from edgemon.quality.silence import Silence
 from edgemon.quality.stream import StreamQuality, StreamRules
-from edgemon.typed import Any, Protocol
+from edgemon.typed import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from edgemon.drift.detector import ModelDetectors
+    from edgemon.drift.profile import Profile
 
 STATE_VERSION = 1
 

@@ -7,7 +7,6 @@ import math
 from edgemon._core.gauge import MOVED, QUALITY_TICK, RUN, StreamCheck
 from edgemon._core.ks import Reference
 from edgemon.drift.esr import usable
-from edgemon.drift.profile import FeatureProfile
 from edgemon.quality import messages
 from edgemon.quality.judge import Expected, Plan, RateJudge
 from edgemon.quality.kinds import (
@@ -21,7 +20,10 @@ from edgemon.quality.kinds import (
     QualityNews,
 )
 from edgemon.quality.ties import MIN_RUN, heaviest, longest_run
-from edgemon.typed import Any, NamedTuple, Protocol
+from edgemon.typed import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from edgemon.drift.profile import FeatureProfile
 
 # Texts that are known by their names while they are learnt; a stream with more has no categories.
 MAX_KNOWN = 1000
