@@ -26,10 +26,14 @@ class Child:
 
     def spawn(self, argv: list[str]) -> None:
         """Start it, in a group of its own. Raises OSError."""
-        pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
-        (theirs_in, self.input), (self.output, theirs_out), (self.errors, theirs_errors) = pipes
-        theirs = (theirs_in, theirs_out, theirs_errors)
+        theirs: list[int] = []
         try:
+            fd, self.input = os.pipe2(os.O_CLOEXEC)
+            theirs.append(fd)
+            self.output, fd = os.pipe2(os.O_CLOEXEC)
+            theirs.append(fd)
+            self.errors, fd = os.pipe2(os.O_CLOEXEC)
+            theirs.append(fd)
             for fd in (self.input, self.output, self.errors):
                 os.set_blocking(fd, False)
             self.pid = os.posix_spawn(

@@ -111,7 +111,7 @@ class Lines:
 
 def one_line(text: str) -> str:
     """Text of a plugin for a log or a status: one line, cut."""
-    text = " ".join(text.split())
+    text = " ".join(text.encode(errors="replace").decode().split())  # half a surrogate is no text
     return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
 
 

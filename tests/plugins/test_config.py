@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edgemon.config import parse, reload
+from edgemon.config import load_file, parse, reload, reload_with
+from edgemon.config.remembered import Overlay
 from edgemon.config.trust import distrust
 from edgemon.errors import ConfigError
 
@@ -90,6 +91,25 @@ def test_a_reload_may_change_plugins(tmp_path: Path) -> None:
     file.write_text(SOIL + "interval = '3s'")
     assert reload(config).plugins["soil"].interval_s == 3.0
     assert reload(config).hash != config.hash
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("[plugins.evil]\ncommand = ['/bin/sh']", "plugins.evil.command"),
+        ("[plugins.soil]\noptions = { file = '/etc/shadow' }", "plugins.soil.options.file"),
+        ("[ship]\nsink = 'plugin'", "ship.sink"),
+    ],
+)
+def test_none_can_be_configured_from_afar(tmp_path: Path, text: str, key: str) -> None:
+    file = tmp_path / "edgemon.toml"
+    remote = "[remote]\nenabled = true\nkey_file = 'key'\nallow = ['*', 'ship.*']\n"
+    file.write_text(f"[agent]\ndevice = 'd'\nfleet = 'f'\n{remote}{SOIL}")
+    config = load_file(str(file))
+    with pytest.raises(ConfigError) as caught:
+        reload_with(config, Overlay(2, "d", "f", text))
+    refused = {fault.key for fault in caught.value.faults if "from afar" in fault.problem}
+    assert refused == {key}
 
 
 class TestTrust:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -255,6 +256,31 @@ def test_what_cannot_be_executed_says_so(tmp_path: Path) -> None:
     assert watched.ends == [
         ("exited", f"ended with exit code 126: {path}: No such file or directory")
     ]
+
+
+def test_without_free_descriptors_it_is_not_started_and_none_is_lost(tmp_path: Path) -> None:
+    watched = Watched(settings(program(tmp_path)))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            while True:
+                taken.append(os.dup(0))
+        for free in range(1, 6):
+            os.close(taken.pop())
+            watched.process.start(time.monotonic())
+            assert watched.ends[-1] == ("not_started", "cannot be started: Too many open files")
+            spare = [os.dup(0) for _ in range(free)]
+            for fd in spare:
+                os.close(fd)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for fd in taken:
+            os.close(fd)
+    watched.start()
+    assert watched.hellos == 1
+    watched.process.kill()
 
 
 def test_a_plugin_dies_with_edgemon(tmp_path: Path) -> None:

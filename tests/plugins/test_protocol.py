@@ -22,6 +22,7 @@ from edgemon.plugins.protocol import MAX_LINE_BYTES, BadLineError, Lines, Messag
         (b'{"retry":"disk full"}', Message("retry", "disk full")),
         (b'{"reject":"no\\n  such kind"}', Message("reject", "no such kind")),
         (b'{"error":"pin 4"}', Message("error", "pin 4")),
+        (b'{"error":"pin \\ud800"}', Message("error", "pin ?")),
         (b'{"log":"warm","level":"warning"}', Message("log", "warm", "warning")),
         (b'{"log":"warm","level":"shout"}', Message("log", "warm", "info")),
         (b'  {"ack":1}\r', Message("ack")),
