@@ -126,6 +126,14 @@ def test_the_agent_imports_nothing_heavy_and_nothing_of_the_network(short_tmp: P
     assert banned(loaded, NOT_IN_THE_AGENT) == set()
     assert "edgemon.spool.worker" in loaded
     assert not any(name.startswith("edgemon.rules") for name in loaded)  # where there are none
+    assert not any(name.startswith("edgemon.performance") for name in loaded)  # nor truths
+
+
+def test_truths_and_errors_bring_nothing_heavy_into_the_agent(short_tmp: Path) -> None:
+    events = '{"model":"m","id":1,"output":0.9}\n{"model":"m","id":1,"label":1}\n{"model":"m","error":"timeout"}\n'
+    loaded = modules_of(short_tmp, "agent", "none", events * 3)
+    assert banned(loaded, NOT_IN_THE_AGENT) == set()
+    assert {"edgemon.performance.join", "edgemon.performance.model"} <= loaded
 
 
 def test_rules_bring_nothing_heavy_into_the_agent(short_tmp: Path) -> None:

@@ -57,9 +57,9 @@ def brief(model: dict[str, Any]) -> str:
     performance = model.get("performance") or {}
     if truth := performance.get("truth"):
         of = truth["window"] or truth["since_start"]
-        return f"{_percent(of['accuracy'])} right" if "accuracy" in of else f"MAE {of['mae']:.3g}"
+        return f"{100 * of['accuracy']:.0f} % right" if "accuracy" in of else f"MAE {of['mae']:.3g}"
     if estimate := performance.get("estimate"):
-        return f"~{_percent(estimate['accuracy'])} right"
+        return f"~{100 * estimate['accuracy']:.0f} % right"
     return ""
 
 

@@ -9,7 +9,10 @@ from collections.abc import Generator, Iterable
 from edgemon.drift.autocorrelation import sqrt_tau, sqrt_tau_of_categories
 from edgemon.drift.profile import BINS, MAX_POINTS, FeatureProfile, Profile, reduce_sorted
 from edgemon.errors import EdgemonError
-from edgemon.performance.labelled import LabelledRows
+from edgemon.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgemon.performance.labelled import LabelledRows
 
 # Values kept of each stream for one point of the reference; beyond that, a uniform random choice of
 # them.
@@ -107,8 +110,17 @@ class ProfileBuilder:
         self.rows = 0
         self._numbers: dict[str, _Numbers] = {}
         self._texts: dict[str, _Texts] = {}
-        self.labelled = LabelledRows(max_points * KEPT_PER_POINT)
+        self._labelled: LabelledRows | None = None
         self._seen: dict[str, None] = {}  # order of first appearance, with or without a value
+
+    @property
+    def labelled(self) -> LabelledRows:
+        """The rows whose truth is known."""
+        if self._labelled is None:
+            from edgemon.performance.labelled import LabelledRows  # the agent knows of none
+
+            self._labelled = LabelledRows(self.max_points * KEPT_PER_POINT)
+        return self._labelled
 
     def declare(self, stream: str) -> None:
         """Give the stream its place in the order, before it has a value."""
@@ -163,9 +175,9 @@ class ProfileBuilder:
                 features.append(self._feature(name))
                 yield
         labelled = None
-        if self.labelled.rows:
+        if self._labelled is not None:
             edges = {feature.name: feature.edges for feature in features}
-            labelled = self.labelled.finish(edges, ordered=self._ordered)
+            labelled = self._labelled.finish(edges, ordered=self._ordered)
         return Profile(self.name, tuple(features), self.rows, self.max_points, labelled)
 
     @property

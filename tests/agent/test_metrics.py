@@ -264,6 +264,28 @@ def test_every_number_of_floating_point_has_a_spelling() -> None:
     promtool(page(AGENT, None, 0.0, openmetrics=False))
 
 
+def test_how_well_a_model_does_is_on_the_page_where_it_is_known() -> None:
+    truth = {"window": {"n": 50, "accuracy": 0.9, "brier": 0.1, "ece": 0.05}}
+    known = {"drop": ["truth"], "truth": truth, "estimate": {"accuracy": 0.8}}
+    model = MODEL | {"performance": known, "errors": 7}
+    body = page(AGENT | {"models": [model]}, None, 0.0, openmetrics=True)
+    which = (("model", "m"), ("version", ""))
+    found = {
+        name.removeprefix("edgemon_model_"): value
+        for (name, of), value in samples(body).items()
+        if of == which
+    }
+    assert {name: found[name] for name in (
+        "errors_total", "accuracy_ratio", "brier_score", "calibration_error", "estimated_accuracy_ratio", "does_worse",
+    )} == {
+        "errors_total": 7, "accuracy_ratio": 0.9, "brier_score": 0.1, "calibration_error": 0.05,
+        "estimated_accuracy_ratio": 0.8, "does_worse": 1,
+    }  # fmt: skip
+    assert "mae" not in found
+    assert b"accuracy" not in page(AGENT, None, 0.0, openmetrics=True)
+    promtool(page(AGENT | {"models": [model]}, None, 0.0, openmetrics=False))
+
+
 def test_a_text_that_is_no_utf8_breaks_no_page() -> None:
     text = page(AGENT | {"models": [MODEL | {"model": "\ud800"}]}, None, 0.0, openmetrics=True)
     assert ("edgemon_model_streams", (("model", "\\ud800"), ("version", ""))) in samples(text)

@@ -9,7 +9,7 @@ import pytest
 from edgemon.cli._screen import plain
 from edgemon.cli._terminal import text_columns
 from edgemon.cli._top_page import PLAIN, Seen, fit, page, sparkline
-from tests.cli.test_status import AGENT, SHIP
+from tests.cli.test_status import AGENT, PERFORMANCE, SHIP
 
 
 def stream(
@@ -90,6 +90,17 @@ def test_a_person_finds_rates_latencies_and_drift() -> None:
     assert "DRIFT: distribution" in rows[0]
     assert rows[1].startswith("moths latency")
     assert "texts" in rows[2]
+
+
+def test_a_model_that_does_worse_is_said_first_and_its_accuracy_stands_in_its_line() -> None:
+    shown = text(seen(agent(model("moths", performance=PERFORMANCE, errors=17), model("flies"))))
+    assert "Look: moths: WORSE than before, by truths, moths: FAILS more often" in shown
+    assert next(line for line in shown.splitlines() if line.startswith("moths 3")).endswith(
+        ", 50 % right"
+    )
+    assert next(line for line in shown.splitlines() if line.startswith("flies 3")).endswith("  no")
+    estimated = PERFORMANCE | {"truth": None, "drop": [], "failures": None}
+    assert ", ~90 % right" in text(seen(agent(model("moths", performance=estimated))))
 
 
 def test_curves_show_the_way_to_the_alarm() -> None:
