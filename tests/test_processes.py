@@ -166,6 +166,15 @@ def test_the_shipper_imports_only_what_its_sink_needs(
     assert f"edgemon.ship.{sink}" in loaded
 
 
+def test_a_shipper_with_webhooks_leaves_tls_to_its_child(short_tmp: Path) -> None:
+    actions = '[actions.far]\nurl = "https://127.0.0.1:1/"\n'
+    modules_of(short_tmp, "agent", "file", '{"model":"m","output":1}\n')
+    loaded = modules_of(short_tmp, "ship", "file", more=actions)
+    forbidden = NOT_IN_A_SHIPPER_TO_A_FOLDER | {"http.client", "smtplib", "email", "edgemon.rules"}
+    assert banned(loaded, forbidden) == set()
+    assert "edgemon.ship.notify" in loaded
+
+
 def test_importing_edgemon_costs_an_application_nothing() -> None:
     code = "import sys; before = set(sys.modules); import edgemon; print(sorted(set(sys.modules) - before))"
     output = subprocess.run(

@@ -1,9 +1,9 @@
 """Commands that rules have run: each a child of the agent, without a shell, for a bounded time and output.
 
-Only what [actions] names is ever run. A command gets nothing but a minimal environment: PATH, LANG and the EDGEMON_
-names that say what it is about. They hold text of applications, so a script must quote them as any other input. It
-leads a process group of its own, which is ended with it when it takes too long; the agent looks for its end by itself,
-for in an application SIGCHLD is not ours.
+Only what [actions] names is ever run, and only what nobody but root and edgemon's user can have written (trust.py). A
+command gets nothing but a minimal environment: PATH, LANG and the EDGEMON_ names that say what it is about. They hold
+text of applications, so a script must quote them as any other input. It leads a process group of its own, which is
+ended with it when it takes too long; the agent looks for its end by itself, for in an application SIGCHLD is not ours.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from contextlib import suppress
 from edgemon.agent.children import UNKNOWN_CODE
 from edgemon.agent.loop import Loop, Timer
 from edgemon.config import format_duration
+from edgemon.config.trust import distrust
 from edgemon.typed import NamedTuple
 
 MAX_RUNNING = 4
@@ -73,6 +74,9 @@ class Runner:
         return True
 
     def _start(self, task: Task) -> None:
+        if problem := distrust(task.command[0]):
+            self._done(Outcome(task, False, f"is not run: {problem}", ""))
+            return
         try:
             self._running.append(_Run(self._loop, task, self._over))
         except OSError as error:
@@ -167,7 +171,7 @@ def _spawn(task: Task) -> tuple[int, int]:
     nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     try:
         pid = os.posix_spawn(
-            task.command[0], task.command, _ENVIRON | task.about,
+            task.command[0], task.command, _environ(task.about),
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, nothing, 0),
                 (os.POSIX_SPAWN_DUP2, writing, 1),
@@ -185,6 +189,12 @@ def _spawn(task: Task) -> tuple[int, int]:
         os.close(writing)
         os.close(nothing)
     return pid, reading
+
+
+def _environ(about: dict[str, str]) -> dict[bytes, bytes]:
+    """In UTF-8, whatever the locale; what cannot be written so is a question mark."""
+    texts = _ENVIRON | about
+    return {name.encode(): text.encode("utf-8", "replace") for name, text in texts.items()}
 
 
 def _inheritable() -> list[int]:

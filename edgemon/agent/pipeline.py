@@ -62,7 +62,7 @@ class Pipeline:
     profiles: path -> loaded profile, for each profile that the configuration names.  store: where profiles made
     here and the detectors' state are kept; None: nowhere.  pseudonyms: where a model has hash_ids.
     on_window, on_metric: whoever wants to know, None for nobody; the former of windows that nothing cut short,
-    with their rows as they leave.
+    with their rows before anything is redacted.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Pipeline:
         self._budget = StreamBudget(config.ingest.max_streams)
         self._chance = random.Random()
         self.models: dict[tuple[str, str], Model] = {}
-        self.on_window: Callable[[str, str, list[Row], int], None] | None = None
+        self.on_window: Callable[[Model, list[Row], int], None] | None = None
         self.on_metric: Callable[[Metric, int], None] | None = None
         self.truths = Truths(counters, self.models)
         self._mono_ns, self._wall_s = 0, 0.0
@@ -467,13 +467,11 @@ class Pipeline:
     def _close_window(self, model: Model, mono_ns: int, cut: str = "") -> None:
         for news in model.observe_rate(mono_ns / 1e9):
             self._tell(model, news, mono_ns)
-        rows = [
-            model.capture.redaction.aggregate(row) for row in model.close_window(mono_ns / 1e9, cut)
-        ]
+        rows = list(model.close_window(mono_ns / 1e9, cut))
         if self.on_window is not None and not cut:
-            self.on_window(model.model, model.version, rows, mono_ns)
+            self.on_window(model, rows, mono_ns)
         for row in rows:
-            self._emit_row("agg", row, mono_ns)
+            self._emit_row("agg", model.capture.redaction.aggregate(row), mono_ns)
         self.truths.expire(mono_ns / 1e9)
         self._tell_performance(model, mono_ns)
         model.capture.close_window()

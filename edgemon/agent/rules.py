@@ -25,6 +25,8 @@ from edgemon.typed import TYPE_CHECKING
 if TYPE_CHECKING:
     from edgemon.agent.agent import Agent
     from edgemon.agent.execute import Outcome, Runner
+    from edgemon.agent.models import Model
+    from edgemon.agent.redact import Redaction
 
 FIRED = "edgemon_rules_fired_total"
 SUPPRESSED = "edgemon_rules_suppressed_total"
@@ -83,8 +85,11 @@ class Rules:
 
     # -- figures
 
-    def _on_window(self, model: str, version: str, rows: list[Row], mono_ns: int) -> None:
-        self._do(self._engine.window(model, version, rows, mono_ns / 1e9))
+    def _on_window(self, model: Model, rows: list[Row], mono_ns: int) -> None:
+        redaction = model.capture.redaction
+        if not redaction.nothing:
+            rows = [_redacted(redaction, row) for row in rows]
+        self._do(self._engine.window(model.model, model.version, rows, mono_ns / 1e9))
 
     def _on_metric(self, metric: Metric, mono_ns: int) -> None:
         self._do(self._engine.report(metric.name, metric.value, mono_ns / 1e9))
@@ -139,6 +144,8 @@ class Rules:
                     write(f"rule {notice.state}: {notice.message}", severity=notice.rule.severity)
                 elif (action := self._agent.config.actions.get(name)) is None:
                     continue  # a reload took it, and the rule with it
+                elif not action.follows(notice.state):
+                    continue
                 elif kind == "exec":
                     self._execute(name, action, notice)
                 else:
@@ -267,6 +274,15 @@ class _Recent:
 
 def _named(config: Config) -> list[str]:
     return [name for name in config.models if name != "*"]
+
+
+def _redacted(redaction: Redaction, row: Row) -> Row:
+    """The row as it leaves, so that no notice says more; of texts that it hides, their number, which no notice says."""
+    kept = redaction.aggregate(dict(row))
+    texts = row.get("cats")
+    if isinstance(texts, str) and "cats" not in kept:
+        kept["n"] = sum(json.loads(texts).values())
+    return kept
 
 
 def _data(notice: Notice) -> dict[str, object]:

@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
             _check_entry_points(config)
         if config.remote.enabled:
             _check_key(config)
+        check_commands(config)
     except ConfigError as error:
         if not arguments.json:
             raise
@@ -94,6 +95,20 @@ def _check_entry_points(config: Config) -> None:
                 find(plugin.kind, plugin.entry_point)
             except UsageError as error:
                 faults.append(fault_at(config, ("plugins", name, "entry_point"), str(error)))
+    if faults:
+        raise ConfigError(faults)
+
+
+def check_commands(config: Config) -> None:
+    """Whether what rules can have run is there, and may be. Raises ConfigError."""
+    from edgemon.config import fault_at
+    from edgemon.config.trust import distrust
+
+    faults = [
+        fault_at(config, ("actions", name, "command"), problem)
+        for name, action in config.actions.items()
+        if action.command and (problem := distrust(action.command[0]))
+    ]
     if faults:
         raise ConfigError(faults)
 

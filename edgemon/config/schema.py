@@ -539,6 +539,9 @@ SECTIONS: tuple[Section, ...] = (
             Key("to", Addresses(16), [], "Whom an e-mail goes to, by the shipper."),
             Key("timeout", Duration("100ms", "5m"), "10s",
                 "How long it may take; a command is killed then."),
+            Key("on", Choice("auto", "fired", "cleared", "both"), "auto",
+                'Whether it is done when a rule fires, when that is over, or both; "auto" is "fired" for a command and '
+                '"both" for the others.'),
             Key("max_per_hour", Integer(1, 1000), 60,
                 "Webhooks or e-mails of this name in an hour; more wait."),
             Key("hmac_key_file", Path("file"), "",

@@ -284,6 +284,7 @@ class ActionSettings(NamedTuple):
     url: str
     to: list[str]
     timeout_s: float
+    on: str
     max_per_hour: int
     hmac_key_file: str
     token_file: str
@@ -294,6 +295,11 @@ class ActionSettings(NamedTuple):
     security: str
     username: str
     password_file: str
+
+    def follows(self, state: str) -> bool:
+        """Whether it is done when a rule is in this state: "fired" or "cleared"."""
+        on = self.on if self.on != "auto" else "fired" if self.command else "both"
+        return on in ("both", state)
 
     @property
     def kind(self) -> str:

@@ -157,7 +157,7 @@ def letter(action: dict[str, Any], key: str, notice: dict[str, Any]) -> EmailMes
     """What is mailed of a notice."""
     message = EmailMessage()
     what = "over" if notice["state"] == "cleared" else str(notice["severity"])
-    subject = " ".join(f"[edgemon] {notice['device']}: {what}: {notice['message']}".split())
+    subject = _plain(f"[edgemon] {notice['device']}: {what}: {notice['message']}")
     message["Subject"] = subject[:200]
     message["From"] = action["sender"]
     message["To"] = ", ".join(action["to"])
@@ -168,11 +168,20 @@ def letter(action: dict[str, Any], key: str, notice: dict[str, Any]) -> EmailMes
         "device", "fleet", "time", "state", "severity", "rule", "when", "model", "version", "stream", "series",
         "since_s", "suppressed", "id",
     )  # fmt: skip
-    lines = [str(notice["message"]), ""]
-    lines += [f"{name}: {notice[name]}" for name in shown if notice.get(name) not in (None, "")]
+    lines = [_plain(str(notice["message"])), ""]
+    lines += [
+        f"{name}: {_plain(str(notice[name]))}"
+        for name in shown
+        if notice.get(name) not in (None, "")
+    ]
     lines += [f"{name} = {value:g}" for name, value in notice.get("values", {}).items()]
     message.set_content("\n".join(lines) + "\n")
     return message
+
+
+def _plain(text: str) -> str:
+    """On one line, without what a terminal or a mail program could take as anything but text."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def _mail(job: dict[str, Any], notice: dict[str, Any]) -> None:

@@ -130,3 +130,19 @@ def test_check_shows_the_condition_with_a_caret_under_the_column(
         "                 ^",
         f"edgemon: 1 fault in {file}",
     ]
+
+
+def test_check_says_when_a_command_is_not_there_or_in_the_hands_of_everybody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program, file = tmp_path / "restart", tmp_path / "edgemon.toml"
+    file.write_text(f'[actions.it]\n\ncommand = ["{program}"]\n')
+    assert main(["check", "--config", str(file)]) == 3
+    said = capsys.readouterr().err
+    assert f'{file}:3: actions.it.command: "{program}": no such file or directory' in said
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o777)
+    assert main(["check", "--config", str(file)]) == 3
+    assert "everybody may write" in capsys.readouterr().err
+    program.chmod(0o755)
+    assert main(["check", "--config", str(file)]) == 0

@@ -35,7 +35,7 @@ when = "latency.p99 > 250ms"
 clear = "latency.p99 < 100ms"
 severity = "alarm"
 min_interval = "0s"
-do = ["event", "log", "exec:note"]
+do = ["event", "log", "exec:once", "exec:note"]
 [[rules]]
 name = "queue"
 when = "metric.queue > 3 for 1h"
@@ -44,7 +44,10 @@ name = "broken"
 when = "errors.share >= 50%"
 do = ["event", "exec:broken"]
 [actions.note]
+on = "both"
 command = ["{folder}/note", "{folder}/noted"]
+[actions.once]
+command = ["{folder}/note", "{folder}/once"]
 [actions.broken]
 command = ["/bin/false"]
 """
@@ -123,6 +126,7 @@ def test_a_slow_model_is_told_done_about_and_told_to_be_over(device: Device) -> 
         lambda: noted.exists() and noted.read_text().count("\n") == 2, what="the command ran twice"
     )
     assert noted.read_text() == "fired slow of fraud: alarm\ncleared slow of fraud: alarm\n"
+    assert (device.folder / "once").read_text() == "fired slow of fraud: alarm\n"
     assert "rule fired: slow: latency.p99 is" in device.log()
     wait_for(lambda: "last" in rule(device, "slow"), what="how the command ended")
     assert rule(device, "slow")["last"]["note"]["words"] == "ended with exit code 0"
@@ -174,6 +178,30 @@ def test_a_command_that_fails_is_told_and_counted(device: Device) -> None:
     status = device.status()
     assert status is not None
     assert status["counters"]['edgemon_rules_action_failures_total{reason="exec"}'] == 1
+
+
+def test_a_rule_shows_nothing_of_what_may_not_leave(device: Device) -> None:
+    file = device.folder / "edgemon.toml"
+    text = file.read_text().replace(
+        'window = "1s"', 'window = "1s"\nredact = { deny = ["name", "amount"] }'
+    )
+    text = text.partition("[[rules]]")[0]
+    for when, stream in (
+        ("missing > 50%", "f:name"), ("value.max > 0", "f:amount"), ("value.p50 > 0", "f:amount"),
+        ("value.mean > 0", "f:*"),
+    ):  # fmt: skip
+        text += f'[[rules]]\nwhen = "{when}"\nstream = "{stream}"\n'
+    file.write_text(text)
+    device.start()
+    for name in ("Ada", "Ada", "Ada", None):
+        features = {"name": name, "amount": 5.0}
+        send(device, *({"model": "fraud", "output": 0.5, "features": features} for _ in range(25)))
+    wait_for(lambda: rule(device, "value.mean > 0")["fired"], what="a window's end")
+    fired = {
+        name: rule(device, name)["fired"]
+        for name in ("missing > 50%", "value.max > 0", "value.p50 > 0")
+    }
+    assert fired == {"missing > 50%": 0, "value.max > 0": 0, "value.p50 > 0": 0}
 
 
 def test_a_reload_keeps_the_rules_that_are_as_they_were(device: Device) -> None:

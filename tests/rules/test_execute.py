@@ -85,7 +85,26 @@ def test_a_failure_is_told_with_its_exit_code_and_output(bench: Bench) -> None:
 def test_a_program_that_is_not_there_is_a_failure(bench: Bench) -> None:
     bench.run("/nowhere/restart")
     [outcome] = bench.wait()
-    assert (outcome.ok, outcome.words) == (False, "cannot be run: no such file or directory")
+    assert not outcome.ok
+    assert outcome.words == 'is not run: "/nowhere/restart": no such file or directory'
+
+
+def test_a_program_that_everybody_can_write_is_not_run(bench: Bench, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\necho ran\n")
+    program.chmod(0o777)
+    bench.run(str(program))
+    [outcome] = bench.wait()
+    assert outcome.words.startswith("is not run: everybody may write")
+    program.chmod(0o755)
+    bench.run(str(program))
+    assert bench.wait(2)[1].output == "ran"
+
+
+def test_text_that_no_locale_can_write_is_no_obstacle(bench: Bench) -> None:
+    bench.run("/usr/bin/printenv", "EDGEMON_MODEL", EDGEMON_MODEL="漢\ud800\x1b[2J")
+    [outcome] = bench.wait()
+    assert outcome.output == "漢?\x1b[2J"
 
 
 def test_one_that_takes_too_long_is_stopped_with_all_that_it_started(
