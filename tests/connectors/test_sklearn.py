@@ -95,6 +95,7 @@ def test_it_is_what_its_estimator_is(nobody: edgemon.Client) -> None:
         unfitted.predict(X)
     fitted = unfitted.fit(X, Y)
     check_is_fitted(fitted)
+    assert not hasattr(fitted.estimator, "classes_")  # a clone was fitted
     assert fitted.classes_.tolist() == sorted(set(Y)) and fitted.n_features_in_ == 4
     assert fitted.score(X, Y) > 0.9
     with pytest.raises(AttributeError, match="no_such"):
