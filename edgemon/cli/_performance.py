@@ -59,7 +59,7 @@ def brief(model: dict[str, Any]) -> str:
         of = truth["window"] or truth["since_start"]
         return f"{100 * of['accuracy']:.0f} % right" if "accuracy" in of else f"MAE {of['mae']:.3g}"
     if estimate := performance.get("estimate"):
-        return f"~{100 * estimate['accuracy']:.0f} % right"
+        return f"{100 * estimate['accuracy']:.0f} % est."
     return ""
 
 

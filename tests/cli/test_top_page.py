@@ -100,7 +100,7 @@ def test_a_model_that_does_worse_is_said_first_and_its_accuracy_stands_in_its_li
     )
     assert next(line for line in shown.splitlines() if line.startswith("flies 3")).endswith("  no")
     estimated = PERFORMANCE | {"truth": None, "drop": [], "failures": None}
-    assert ", ~90 % right" in text(seen(agent(model("moths", performance=estimated))))
+    assert ", 90 % est." in text(seen(agent(model("moths", performance=estimated))))
 
 
 def test_curves_show_the_way_to_the_alarm() -> None:
