@@ -32,7 +32,7 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
 class Hook:
     """Takes POST requests. answers: statuses of the next ones, then 204.  held: while it is set, none is answered."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.posts: list[Post] = []
         self.answers: list[int] = []
         self.held = threading.Event()
@@ -61,7 +61,7 @@ class Hook:
             def handle_error(self, *_: Any) -> None:
                 """Clients that are killed, or that do not trust us."""
 
-        self._server = Quiet((HOST, 0), Handler)
+        self._server = Quiet((HOST, port), Handler)
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_address[1]

@@ -233,7 +233,10 @@ class Rules:
                 return
             if dropped:
                 writers.add(DROPPED, dropped, reason="queue_full")
-            nudge(storage.ship_socket, alarm=alarm)
+            if not nudge(storage.ship_socket, alarm=alarm) and alarm:
+                storage.events.alarm_untold = (
+                    True  # told again with the next batch: it starts a burst
+                )
 
         if storage.worker.run(write, len(body)):
             self._counters.add(DONE, reason=kind)

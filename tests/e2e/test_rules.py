@@ -17,7 +17,7 @@ from edgemon import wire
 from edgemon.records import Row
 from tests.e2e.harness import EDGEMON, Device
 from tests.notice_servers import Hook, MailServer
-from tests.servers import wait_for
+from tests.servers import free_port, wait_for
 
 CONFIG = """
 [system]
@@ -167,6 +167,56 @@ def test_a_webhook_and_an_e_mail_leave_by_the_shipper_though_batches_stay(device
     finally:
         hook.stop()
         mail.stop()
+
+
+def test_a_notification_survives_the_death_of_all_that_runs_and_comes_when_the_server_is_there(
+    device: Device,
+) -> None:
+    port = free_port()
+    text = CONFIG.format(folder=device.folder).partition("[[rules]]")[0]
+    text = text.replace(
+        'sink = "file"', 'sink = "none"\ninitial_interval = "50ms"\nmax_interval = "200ms"'
+    )
+    rules = '[[rules]]\nwhen = "errors > 0"\ndo = ["webhook:duty"]\n'
+    action = f'[actions.duty]\nurl = "http://127.0.0.1:{port}/"\n'
+    file = device.folder / "edgemon.toml"
+    file.write_text(f'[agent]\nstate_dir = "state"\nrun_dir = "run"\n{text}{rules}{action}')
+    device.start()
+    send(device, {"model": "fraud", "error": "Timeout"})
+
+    def refused() -> bool:
+        ship = device.status("ship")
+        return ship is not None and "connection refused" in str(ship["notices"])
+
+    wait_for(refused, what="an attempt")
+    pids = [status["pid"] for who in ("agent", "ship") if (status := device.status(who))]
+    assert device.process is not None
+    for pid in [device.process.pid, *pids]:
+        os.kill(pid, signal.SIGKILL)
+    device.process.wait(20)
+    hook = Hook(port=port)
+    try:
+        device.start()
+        wait_for(lambda: hook.posts, what="it arrives")
+        assert json.loads(hook.posts[0].body)["rule"] == "errors > 0"
+    finally:
+        hook.stop()
+
+
+def test_an_alarm_starts_a_burst_that_takes_its_webhook_along(device: Device) -> None:
+    hook = Hook()
+    try:
+        text = CONFIG.format(folder=device.folder).partition("[[rules]]")[0]
+        text = text.replace('sink = "file"', 'sink = "file"\nmode = "burst"\nevery = "1d"')
+        rules = '[[rules]]\nwhen = "errors > 0"\nseverity = "alarm"\ndo = ["webhook:duty"]\n'
+        action = f'[actions.duty]\nurl = "http://127.0.0.1:{hook.port}/"\n'
+        file = device.folder / "edgemon.toml"
+        file.write_text(f'[agent]\nstate_dir = "state"\nrun_dir = "run"\n{text}{rules}{action}')
+        device.start()
+        send(device, {"model": "fraud", "error": "Timeout"})
+        wait_for(lambda: hook.posts, what="the webhook")
+    finally:
+        hook.stop()
 
 
 def test_a_command_that_fails_is_told_and_counted(device: Device) -> None:

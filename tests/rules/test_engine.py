@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgemon._core.sketch import QuantileSketch
 from edgemon.config import parse
@@ -341,6 +343,48 @@ def test_a_message_says_what_where_and_how_much() -> None:
     assert notice.message == "slow: latency.p99 is 312ms (model fraud, version 3)"
     assert notice.key == Key("fraud", "3")
     assert notice.values == {"latency.p99": pytest.approx(0.312, rel=0.01)}
+
+
+_steps = st.lists(
+    st.tuples(st.integers(1, 120), st.none() | st.integers(0, 4)), min_size=1, max_size=40
+)
+
+
+def oracle(
+    steps: list[tuple[float, int | None]], for_s: int, clear_for_s: int
+) -> list[tuple[float, str]]:
+    """When "x > 2 for …" fires and "x < 1 for …" clears, from all that has been so far, at each step anew."""
+    said: list[tuple[float, str]] = []
+    for now in range(len(steps)):
+        at_s = steps[now][0]
+        firing = bool(said) and said[-1][1] == "fired"
+        begun = next((i for i, (t, _) in enumerate(steps) if said and t == said[-1][0]), -1)
+        since = now
+        while since > begun and _is(firing, steps[since][1]):
+            since -= 1
+        if since < now and at_s - steps[since + 1][0] >= (clear_for_s if firing else for_s):
+            said.append((at_s, "cleared" if firing else "fired"))
+    return said
+
+
+def _is(firing: bool, value: int | None) -> bool:
+    return value is not None and (value < 1 if firing else value > 2)
+
+
+@given(_steps, st.sampled_from((0, 60, 200)), st.sampled_from((0, 60, 200)))
+def test_it_fires_and_clears_when_a_slow_oracle_says_so(
+    gaps: list[tuple[int, int | None]], for_s: int, clear_for_s: int
+) -> None:
+    when = "metric.x > 2" + (f" for {for_s}s" if for_s else "")
+    clear = "metric.x < 1" + (f" for {clear_for_s}s" if clear_for_s else "")
+    text = f'when = "{when}"\nclear = "{clear}"\nmin_interval = "0s"\nmax_per_hour = 1000'
+    engine, steps, said, now_s = Engine(rules(text), (), 0.0), [], [], 0.0
+    for gap_s, value in gaps:
+        now_s += gap_s
+        steps.append((now_s, value))
+        given_value = float("nan") if value is None else float(value)
+        said += [(now_s, notice.state) for notice in engine.report("x", given_value, now_s)]
+    assert said == oracle(steps, for_s, clear_for_s)
 
 
 def test_it_looks_as_often_as_the_shortest_time_asks_for() -> None:
