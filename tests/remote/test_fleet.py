@@ -16,6 +16,8 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edgemon.cli import main
+from edgemon.control import request
+from edgemon.errors import EdgemonError
 from tests.remote.device import GOOD, Device, message
 from tests.servers import HOST, Listener, Mosquitto, Proxy, wait_for
 
@@ -170,6 +172,36 @@ def test_a_burst_brings_it_too(mosquitto: Mosquitto, short_tmp: Path) -> None:
         wait_for(
             lambda: device.report()["status"] == "applied"
         )  # without a network, which it had not either
+    finally:
+        operator.listener.close()
+        device.kill()
+
+
+def test_between_bursts_the_supervisor_keeps_the_times_that_came_from_afar(
+    mosquitto: Mosquitto, short_tmp: Path
+) -> None:
+    """And again those of the file, once a person drops what came: then nobody ships who could tell it."""
+    device = Device(short_tmp, mosquitto.port)
+    text = device.file.read_text().replace("[ship]\n", '[ship]\nmode = "burst"\nevery = "2s"\n')
+    device.file.write_text(text + 'allow = ["ship.every"]\n')
+    operator = Operator(mosquitto, device)
+
+    def pause_s() -> float:
+        """Until the next burst; 0 while one goes on."""
+        try:
+            told = request(str(device.folder / "ship.sock"), {"cmd": "status"}, 10.0)
+        except EdgemonError:
+            return 0.0
+        return float(str(told.get("next_attempt_s") or 0.0)) if "bursts" in told else 0.0
+
+    try:
+        operator.publish(message(1, '[ship]\nevery = "20h"\n'))
+        program = device.run("run")
+        wait_for(lambda: pause_s() > 60_000, 60.0)
+        assert operator.await_status("trial", 1)["keys"] == ["ship.every"]
+        assert main(["remote", "clear", "--config", str(device.file)]) == 0
+        wait_for(lambda: 0 < pause_s() <= 2, 30.0)
+        stop(device, program)
     finally:
         operator.listener.close()
         device.kill()
