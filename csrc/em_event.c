@@ -1,4 +1,5 @@
 #include "em_frame.h"
+#include "em_shape.h"
 
 #include <stdlib.h>
 
@@ -49,11 +50,12 @@ int em_decoder_init(em_decoder *decoder, const em_limits *limits) {
     uint32_t names = names_size(limits->features);
     decoder->names_mask = names - 1;
     decoder->problem = calloc(1, sizeof *decoder->problem);
+    decoder->shapes = calloc(1, sizeof *decoder->shapes);
     decoder->features = calloc(limits->features, sizeof *decoder->features);
     decoder->vector = calloc(EM_VECTOR_MAX, sizeof *decoder->vector);
     decoder->names = calloc(names, sizeof *decoder->names);
     decoder->scratch = malloc(limits->frame_bytes + EM_SCRATCH_EXTRA);
-    if (!decoder->problem || !decoder->features || !decoder->vector || !decoder->names || !decoder->scratch) {
+    if (!decoder->problem || !decoder->shapes || !decoder->features || !decoder->vector || !decoder->names || !decoder->scratch) {
         em_decoder_free(decoder);
         return -1;
     }
@@ -63,6 +65,7 @@ int em_decoder_init(em_decoder *decoder, const em_limits *limits) {
 
 void em_decoder_free(em_decoder *decoder) {
     free(decoder->problem);
+    free(decoder->shapes);
     free(decoder->features);
     free(decoder->vector);
     free(decoder->names);
@@ -71,7 +74,7 @@ void em_decoder_free(em_decoder *decoder) {
 }
 
 size_t em_decoder_memory(const em_decoder *decoder) {
-    return sizeof *decoder + sizeof *decoder->problem + decoder->limits.features * sizeof *decoder->features +
+    return sizeof *decoder + sizeof *decoder->problem + sizeof *decoder->shapes + decoder->limits.features * sizeof *decoder->features +
            EM_VECTOR_MAX * sizeof *decoder->vector + (decoder->names_mask + 1) * sizeof *decoder->names +
            decoder->limits.frame_bytes + EM_SCRATCH_EXTRA;
 }
@@ -88,19 +91,24 @@ em_verdict em_decode_next(em_decoder *decoder, em_framing *framing, const uint8_
     }
     decoder->reason = EM_REASON_NONE;
     decoder->scratch_next = decoder->scratch;
+    bool shaped = framing->encoding == EM_MSGPACK && !framing->walking;
+    if (shaped && em_shapes_match(decoder->shapes, &decoder->limits, buf, size, used, event)) {
+        decoder->frame_at = 0;
+        return EM_EVENT;
+    }
     em_frame frame;
     frame.present = 0;
     em_reading reading = framing->encoding == EM_JSON
                              ? em_json_read(decoder, framing, buf, size, ended, used, &frame)
                              : em_msgpack_read(decoder, framing, buf, size, ended, used, &frame);
-    switch (reading) {
-    case EM_READ_WHOLE:
-        return em_frame_event(decoder, &frame, event);
-    case EM_READ_MORE:
-        return EM_NEED_MORE;
-    default:
-        return EM_FAULT;
+    if (reading != EM_READ_WHOLE) {
+        return reading == EM_READ_MORE ? EM_NEED_MORE : EM_FAULT;
     }
+    em_verdict verdict = em_frame_event(decoder, &frame, event);
+    if (shaped && verdict == EM_EVENT && size - *used >= EM_SHAPE_AHEAD) { /* else it would have matched, maybe */
+        em_shapes_learn(decoder->shapes, buf, *used, event);
+    }
+    return verdict;
 }
 
 /* --- what went wrong --------------------------------------------------------------------------------------------- */

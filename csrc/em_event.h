@@ -135,6 +135,7 @@ typedef struct em_framing {
 } em_framing;
 
 typedef struct em_name_slot em_name_slot;
+typedef struct em_shapes em_shapes;
 typedef struct em_problem em_problem;
 
 typedef struct em_decoder {
@@ -144,6 +145,7 @@ typedef struct em_decoder {
     size_t fault_at;     /* where in buf the bytes are wrong (EM_FAULT) */
     /* what follows is the decoder's own */
     em_problem *problem;
+    em_shapes *shapes;      /* of msgpack */
     em_feature *features;   /* limits.features */
     double *vector;         /* EM_VECTOR_MAX */
     em_name_slot *names;    /* hash table over the names of one event */
@@ -153,7 +155,7 @@ typedef struct em_decoder {
     uint8_t *scratch_next;
 } em_decoder;
 
-/* 0; -1 when there is no memory; -2 when a limit is out of range. Memory: em_decoder_memory, about 90 KiB by default
+/* 0; -1 when there is no memory; -2 when a limit is out of range. Memory: em_decoder_memory, about 105 KiB by default
  * (64 KiB of it touched only by escapes in JSON). */
 int em_decoder_init(em_decoder *decoder, const em_limits *limits);
 void em_decoder_free(em_decoder *decoder);

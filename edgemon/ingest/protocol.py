@@ -42,7 +42,7 @@ class Limits(NamedTuple):
 
 
 def decoder(limits: Limits) -> Decoder:
-    """What connections of one thread can share: it holds the scratch of one event, about 90 KB."""
+    """What connections of one thread can share: it holds the scratch of one event, about 110 KB."""
     return Decoder(
         (Prediction, Label, Failure, Metric, AckRequest),
         frame_bytes=limits.max_frame_bytes,

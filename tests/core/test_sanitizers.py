@@ -15,7 +15,7 @@ CSRC = HERE.parent.parent / "csrc"
 KERNELS = (
     "ring", "moments", "sketch", "hist", "ks", "confidence", "crc32c", "esr", "pvalue", "window", "watch",
     "quality", "table",
-    "event", "json", "msgpack", "decimal", "utf8",
+    "event", "json", "msgpack", "shape", "decimal", "utf8",
 )  # fmt: skip
 STRICT = "-std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wvla -Werror"
 # A cast of a double that the integer cannot hold is not in the "undefined" group, and matters here.

@@ -425,3 +425,96 @@ def test_utf8_of_every_first_byte() -> None:
             for padding in (b"", b"sixteen letters..", b"\xc3\xa9"):
                 agree(b'{}\n{"model":"' + padding + text + b'"}')
                 agree(b"\x81\xa5model\xd9" + bytes([len(padding + text)]) + padding + text)
+
+
+# --- events that are alike --------------------------------------------------------------------------------------------
+
+ids = (
+    st.none() | st.text(max_size=6) | st.integers(0, 9) | st.sampled_from(["x" * 40, "é" * 30, ""])
+)
+likely = st.floats(-2, 2) | st.integers(-200, 70_000)
+measured = likely | likely | likely | scalars
+alike = st.tuples(
+    st.lists(
+        st.sampled_from(NAMES[1:7]), unique=True, max_size=6
+    ),  # beside the model, in any order
+    st.lists(
+        st.text(min_size=1, max_size=9), max_size=8
+    ),  # names of features, equal ones among them
+    st.booleans(),  # features as a list
+    st.booleans(),  # compact
+)
+
+
+def draw_alike(draw: st.DrawFn, shape: tuple[list[str], list[str], bool, bool]) -> bytes:
+    """One event of a shape. Keys may come twice, so it is packed by hand."""
+    fields, names, listed, compact = shape
+    single = draw(st.integers(0, 9)) == 0
+    packer, scalar = msgpack.Packer(use_single_float=single), likely if single else measured
+
+    def value(field: str) -> bytes:
+        if field == "model":
+            return bytes(packer.pack("fraud"))
+        if field == "version":
+            return bytes(packer.pack(draw(st.sampled_from(["1", "1", "1", 2, None]))))
+        if field == "id":
+            return bytes(packer.pack(draw(ids)))
+        if field != "features":
+            return bytes(packer.pack(draw(scalar)))
+        if listed:
+            return bytes(packer.pack([draw(scalar) for _ in names]))
+        packed = bytes(packer.pack_map_header(len(names)))
+        return packed + b"".join(packer.pack(name) + packer.pack(draw(scalar)) for name in names)
+
+    if compact:
+        order = ["model", "output", "features", "latency", "id", "ts", "version"]
+        whole = order[: 1 + len(fields)]
+        return bytes(packer.pack_array_header(len(whole))) + b"".join(map(value, whole))
+    whole = [*fields[:1], "model", *fields[1:]]
+    packed = bytes(packer.pack_map_header(len(whole)))
+    return packed + b"".join(packer.pack(field) + value(field) for field in whole)
+
+
+@st.composite
+def streams_of_alike(draw: st.DrawFn) -> bytes:
+    shapes = draw(st.lists(alike, min_size=1, max_size=6))
+    return b"".join(
+        draw_alike(draw, draw(st.sampled_from(shapes))) for _ in range(draw(st.integers(1, 30)))
+    )
+
+
+@settings(max_examples=300)
+@given(streams_of_alike(), st.sampled_from([DEFAULT, SMALL]), st.integers(0, 40))
+def test_events_that_are_alike_are_read_as_each_by_itself(
+    data: bytes, limits: Limits, cut: int
+) -> None:
+    whole = agree(data, limits)
+    assert repr(decode(data[: len(data) - cut], data[len(data) - cut :], limits=limits)) == repr(
+        whole
+    )
+
+
+def test_bounds_hold_for_what_varies_too() -> None:
+    """Ids and frames that are larger than those of the events before them; and names that come twice."""
+    ids = ["a", "b" * 20, "c" * 21, "ü" * 10, "ü" * 11, "d" * 31, "e" * 100, "f"]
+    events = [
+        {"model": "m", "output": i, "id": name, "features": [0.5] * 20} for i, id in enumerate(ids)
+    ]
+    for limits in (SMALL, SMALL._replace(max_frame_bytes=220), DEFAULT):
+        agree(b"".join(msgpack.packb(event) for event in [*events[:2] * 3, *events]), limits)
+    twice = b"\x83\xa5model\xa1m\xa6output\x01\xa8features\x82\xa1a%c\xa1a%c"
+    agree(b"".join(twice % (i, 2 * i) for i in range(9)))
+    again = b"\x83\xa5model\xa1m\xa6output%c\xa6output%c"
+    agree(b"".join(again % (i, 2 * i) for i in range(9)))
+
+
+def test_what_ends_a_shape_is_not_read_as_one() -> None:
+    """Each byte of an event like those before it made another."""
+    event = {
+        "model": "m", "id": "a-17", "ts": 1.5, "output": 0.5, "features": {"a": 1.25, "bc": 7}, "latency": 2,
+    }  # fmt: skip
+    one = msgpack.packb(event)
+    heads = b"\x00\xc0\xc2\xca\xcb\xcf\xd3\xd9\xff"
+    for at, byte in enumerate(one):
+        for other in (*heads, byte ^ 1, byte ^ 0x80):
+            agree(one * 3 + one[:at] + bytes([other]) + one[at + 1 :] + one * 2)

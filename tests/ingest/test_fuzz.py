@@ -19,7 +19,9 @@ from tests.ingest.test_agreement import DEFAULT, SMALL, agree
 __all__ = ["target"]  # a fixture
 
 HERE = Path(__file__).parent
-DECODER = [CSRC / f"em_{name}.c" for name in ("event", "json", "msgpack", "decimal", "utf8")]
+DECODER = [
+    CSRC / f"em_{name}.c" for name in ("event", "json", "msgpack", "shape", "decimal", "utf8")
+]
 ENCODINGS = ("json", "msgpack")
 CORPUS = {encoding: sorted((HERE / "corpus" / encoding).iterdir()) for encoding in ENCODINGS}
 CHANGES = 30  # of each input
