@@ -498,7 +498,8 @@ def test_bounds_hold_for_what_varies_too() -> None:
     """Ids and frames that are larger than those of the events before them; and names that come twice."""
     ids = ["a", "b" * 20, "c" * 21, "ü" * 10, "ü" * 11, "d" * 31, "e" * 100, "f"]
     events = [
-        {"model": "m", "output": i, "id": name, "features": [0.5] * 20} for i, id in enumerate(ids)
+        {"model": "m", "output": i, "id": name, "features": [0.5] * 20}
+        for i, name in enumerate(ids)
     ]
     for limits in (SMALL, SMALL._replace(max_frame_bytes=220), DEFAULT):
         agree(b"".join(msgpack.packb(event) for event in [*events[:2] * 3, *events]), limits)
