@@ -507,6 +507,8 @@ def test_bounds_hold_for_what_varies_too() -> None:
     agree(b"".join(twice % (i, 2 * i) for i in range(9)))
     again = b"\x83\xa5model\xa1m\xa6output%c\xa6output%c"
     agree(b"".join(again % (i, 2 * i) for i in range(9)))
+    forgotten = b"\x84\xa5model\xa1m\xa6output\x01\xa2id\xa1%c\xa2id\xc0"
+    agree(b"".join(forgotten % (97 + i) for i in range(9)))
 
 
 def test_what_ends_a_shape_is_not_read_as_one() -> None:
