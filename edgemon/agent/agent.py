@@ -19,6 +19,7 @@ from edgemon.agent.arrivals import PREDICTIONS, Arrivals
 from edgemon.agent.clocks import Clocks
 from edgemon.agent.control import Commands
 from edgemon.agent.device import Device
+from edgemon.agent.lastlife import LastLife
 from edgemon.agent.loop import Loop
 from edgemon.agent.pipeline import CUT_BY_CLOCK, Pipeline
 from edgemon.agent.profiles import load_profiles
@@ -126,9 +127,13 @@ class Agent:
         profiles = load_profiles(config)
         os.makedirs(config.agent.state_dir, mode=0o750, exist_ok=True)
         make_run_dir(config.agent.run_dir)
+        life = LastLife(OsFileSystem(), config.agent.state_dir, self.clocks.boot)
+        self._started("life", life.end)
         self._started("clients", self._close_clients)  # last: what they wrote may still be answered
         self.storage = Storage(config, self.loop, self.counters, self.clocks.anchor, self._answer)
         self.storage.start(self._started)
+        if (died := life.begin()) is not None:  # only now: the folder is ours
+            self.emit_event(died, time.monotonic_ns())
         self._start_pipeline(profiles)
         handed = inherited(os.environ) if self._own_process else NOTHING
         self._keep_rules()

@@ -17,11 +17,12 @@ class Clocks:
     """Reads them, and notices when the wall clock was set.
 
     on_step(event, mono_ns): called after each step, before anything that came later is counted.
+    boot: 16 bytes that name this boot of the device.
     """
 
     def __init__(self, on_step: Callable[[Event, int], None]) -> None:
         self._on_step = on_step
-        self._boot = _boot_id()
+        self.boot = _boot_id()
         self._steps = ClockSteps(
             time.monotonic_ns(), time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         )
@@ -40,7 +41,7 @@ class Clocks:
 
     def anchor(self) -> Anchor:
         """What ties the rows of a batch to this boot and to the wall clock."""
-        return Anchor(self._boot, time.time_ns(), time.monotonic_ns(), clock_error_ms())
+        return Anchor(self.boot, time.time_ns(), time.monotonic_ns(), clock_error_ms())
 
 
 def _boot_id() -> bytes:

@@ -1,0 +1,131 @@
+"""One running edgemon, the plant's applications that feed it, and what it has to say."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from edgemon import Client, wire
+from edgemon.records import Row
+from tests.e2e.harness import Device
+from tests.failures.plant import Plant, Rows
+from tests.servers import wait_for
+
+_CONFIG = """
+[models.wear]
+profile = "wear.profile"
+window = "1s"
+[models.eye]
+profile = "eye.profile"
+window = "1s"
+[drift]
+window = 500
+[system]
+enabled = false
+[batch]
+max_age = "200ms"
+[ship]
+sink = "file"
+"""
+
+class World:
+    """toml: added to a configuration under which only the models are watched."""
+
+    def __init__(self, folder: Path, toml: str, seed: int) -> None:
+        self.plant = Plant(seed)
+        self.device = Device(folder, _CONFIG + toml)
+        self._read: set[str] = set()
+        self._events: list[Row] = []
+        self.sent = {"wear": 0, "eye": 0}
+
+    def start(self) -> None:
+        self.device.start()
+        self.client = Client(self.device.run_dir / "ingest.sock", buffer_bytes=8 << 20)
+
+    def stop(self) -> None:
+        self.client.close()
+        process = self.device.process
+        if process is not None and process.poll() is None:
+            self.device.stop()
+
+    def send(self, model: str, rows: Rows) -> None:
+        """Have the agent count all of them."""
+        self.client.log_many(
+            model,
+            rows.outputs,
+            rows.features,
+            ids=rows.ids,
+            ts=rows.ts,
+            latency=rows.latency,
+        )
+        self.sent[model] += rows.n
+        assert self.client.flush("memory", 30.0), self.client.stats()
+
+    def tell_truths(self, model: str, rows: Rows) -> None:
+        """What came of these predictions."""
+        assert rows.ids is not None and rows.truths is not None
+        for identifier, truth in zip(rows.ids, rows.truths, strict=True):
+            self.client.truth(identifier, truth, model)
+        assert self.client.flush("memory", 30.0), self.client.stats()
+
+    def events(self) -> list[Row]:
+        """All that left the device so far, oldest first."""
+        for path in sorted(self.device.folder.glob("state/outbox/**/*.zst")):
+            if path.name in self._read:
+                continue
+            batch = wire.decode(path.read_bytes())
+            self._read.add(path.name)
+            if batch.kind == "event":
+                self._events += wire.rows_from_columns(batch)
+        return self._events
+
+    def rows(self, kind: str) -> list[Row]:
+        """Rows of a kind that left the device so far."""
+        found: list[Row] = []
+        for path in sorted(self.device.folder.glob("state/outbox/**/*.zst")):
+            batch = wire.decode(path.read_bytes())
+            if batch.kind == kind:
+                found += wire.rows_from_columns(batch)
+        return found
+
+    def find(self, event: str, stream: str) -> Row | None:
+        """The first such event; stream: "" for any."""
+        for row in self.events():
+            if row["type"] == event and stream in ("", row["stream"]):
+                return row
+        return None
+
+    def settle(self) -> None:
+        """What was said until now has left the device."""
+        assert self.client.flush("disk", 30.0), self.client.stats()
+        status = self.device.status()
+        assert status is not None
+        said = status["counters"].items()
+        total = sum(n for name, n in said if name.startswith("edgemon_agent_events_total"))
+        wait_for(lambda: len(self.events()) >= total, what=f"{total} events to leave")
+
+    def alarms(self) -> list[Row]:
+        """What a person is woken for, or should look at."""
+        return [row for row in self.events() if row["severity"] != "info"]
+
+    def wait_for_event(self, event: str, stream: str, timeout_s: float) -> tuple[Row, float]:
+        """It, and how many seconds it took to leave the device."""
+        begun = time.monotonic()
+        wait_for(
+            lambda: self.find(event, stream) is not None,
+            timeout_s,
+            f"{event} of {stream or 'anything'}; there was {[r['type'] for r in self.alarms()]}",
+        )
+        row = self.find(event, stream)
+        assert row is not None
+        return row, time.monotonic() - begun
+
+
+def data_of(row: Row) -> dict[str, Any]:
+    """The numbers of an event."""
+    data = row.get("data")
+    found = json.loads(str(data)) if data else {}
+    assert isinstance(found, dict)
+    return found
