@@ -21,11 +21,15 @@ EDGEMON = [sys.executable, "-m", "edgemon"]
 
 
 class Device:
-    """`edgemon run` in a folder of its own.  program: this edgemon, or another build of it."""
+    """`edgemon run` in a folder of its own.  program: this edgemon, or another build of it.
+
+    environment: added to this process's when it is started.
+    """
 
     def __init__(self, folder: Path, toml: str, program: Sequence[str] = EDGEMON) -> None:
         self.folder = folder
         self._program = program
+        self.environment: dict[str, str] = {}
         self.run_dir = folder / "run"
         (folder / "edgemon.toml").write_text(
             f'[agent]\nstate_dir = "state"\nrun_dir = "run"\n{toml}'
@@ -35,8 +39,9 @@ class Device:
     def start(self) -> None:
         with (self.folder / "run.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*self._program, "run"], cwd=self.folder, stderr=log, stdin=subprocess.DEVNULL
-            )
+                [*self._program, "run"], cwd=self.folder, stderr=log, stdin=subprocess.DEVNULL,
+                env=os.environ | self.environment,
+            )  # fmt: skip
         wait_for(lambda: self.status() is not None, what="the agent answers")
 
     def stop(self) -> int:

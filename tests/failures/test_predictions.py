@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import EDGEMON
 from tests.failures.catalogue import OF_PREDICTIONS, Failure
-from tests.failures.plant import REFERENCE_ROWS, Plant, write_reference
 from tests.failures.world import World, data_of
 
 HEALTHY_ROWS = 3000
 
 
-@pytest.fixture(scope="module")
-def profiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the profiles of the plant's models, made from files as a user makes them."""
-    folder = tmp_path_factory.mktemp("profiles")
-    plant = Plant(1)
-    for model, rows in (("wear", plant.wear(REFERENCE_ROWS)), ("eye", plant.eye(REFERENCE_ROWS))):
-        write_reference(folder / f"{model}.jsonl", rows, model)
-        subprocess.run(
-            [*EDGEMON, "profile", "build", f"{model}.jsonl", "--name", model, "--out", f"{model}.profile"],
-            cwd=folder, check=True, capture_output=True,
-        )  # fmt: skip
-    return folder
-
-
 @pytest.fixture
 def world(request: pytest.FixtureRequest, short_tmp: Path, profiles: Path) -> Iterator[World]:
     failure = request.getfixturevalue("failure")
-    for profile in profiles.glob("*.profile"):
-        (short_tmp / profile.name).symlink_to(profile)
-    made = World(short_tmp, failure.toml, seed=2)
+    made = World(short_tmp, profiles, failure.toml, seed=2)
     made.start()
     yield made
     made.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,6 @@ profile = "eye.profile"
 window = "1s"
 [drift]
 window = 500
-[system]
-enabled = false
 [batch]
 max_age = "200ms"
 [ship]
@@ -31,11 +28,20 @@ sink = "file"
 """
 
 class World:
-    """toml: added to a configuration under which only the models are watched."""
+    """profiles: a folder.  toml: added to the configuration.  system: its table of that name."""
 
-    def __init__(self, folder: Path, toml: str, seed: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        profiles: Path,
+        toml: str,
+        seed: int,
+        system: str = "[system]\nenabled = false\n",
+    ) -> None:
         self.plant = Plant(seed)
-        self.device = Device(folder, _CONFIG + toml)
+        self.device = Device(folder, _CONFIG + system + toml)
+        for profile in profiles.glob("*.profile"):
+            (folder / profile.name).symlink_to(profile)
         self._read: set[str] = set()
         self._events: list[Row] = []
         self.sent = {"wear": 0, "eye": 0}
@@ -110,9 +116,8 @@ class World:
         """What a person is woken for, or should look at."""
         return [row for row in self.events() if row["severity"] != "info"]
 
-    def wait_for_event(self, event: str, stream: str, timeout_s: float) -> tuple[Row, float]:
-        """It, and how many seconds it took to leave the device."""
-        begun = time.monotonic()
+    def wait_for_event(self, event: str, stream: str, timeout_s: float) -> Row:
+        """The first such event, once it has left the device."""
         wait_for(
             lambda: self.find(event, stream) is not None,
             timeout_s,
@@ -120,7 +125,7 @@ class World:
         )
         row = self.find(event, stream)
         assert row is not None
-        return row, time.monotonic() - begun
+        return row
 
 
 def data_of(row: Row) -> dict[str, Any]:

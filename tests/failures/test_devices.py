@@ -1,0 +1,37 @@
+"""Each failure of a device is made to happen to a running agent, after its healthy twin, which raises nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.failures.acts import OF_DEVICES, DeviceFailure
+from tests.failures.world import World
+
+
+@pytest.fixture
+def world(request: pytest.FixtureRequest, short_tmp: Path, profiles: Path) -> Iterator[World]:
+    failure = request.getfixturevalue("failure")
+    made = World(short_tmp, profiles, failure.toml, seed=3, system=failure.system)
+    if failure.prepare is not None:
+        failure.prepare(made)
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.mark.parametrize("failure", OF_DEVICES, ids=lambda failure: failure.name)
+def test_the_failure_is_told_and_its_twin_is_not(failure: DeviceFailure, world: World) -> None:
+    world.send("wear", world.plant.wear(1000))
+    failure.twin(world)
+    world.settle()
+    assert [row["message"] for row in world.alarms()] == []
+    began = time.monotonic()
+    failure.act(world)
+    row = world.wait_for_event(failure.event, failure.stream, 30.0)
+    seconds = time.monotonic() - began
+    assert row["severity"] in ("alarm", "warning")
+    print(f"{failure.name}: {row['type']} {row['stream']} {seconds:.2f} s after: {row['message']}; {[o['type'] for o in world.alarms()]}")
