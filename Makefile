@@ -8,7 +8,7 @@ C_STRICT := -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-pro
 
 ARCH   ?= host
 
-.PHONY: help run test test-search test-connectors test-slow test-arm test-vm fuzz lint bench build wheel binary ks-null clean
+.PHONY: help run test test-search test-connectors test-slow test-arm test-vm failures fuzz lint bench build wheel binary ks-null clean
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -40,6 +40,11 @@ test-connectors: $(VENV)/.test $(VENV)/.test-connectors  ## the connectors with 
 
 test-slow: $(VENV)/.test  ## the slow proofs
 	$(BIN)/python -m pytest -m slow --hypothesis-profile=search
+
+failures: $(VENV)/.test  ## inject every failure of docs/failures.md, and write its table
+	rm -f build/failures.jsonl && mkdir -p build
+	EDGEMON_FAILURES=build/failures.jsonl $(BIN)/python -m pytest -n 2 tests/failures --deselect tests/failures/test_page.py
+	$(BIN)/python -m tests.failures.table build/failures.jsonl
 
 fuzz: $(VENV)/.test  ## fuzz the decoders of the ingest protocol (clang; EDGEMON_FUZZ_SECONDS of each, 300)
 	$(BIN)/python -m pytest -n 0 -m slow tests/ingest/test_fuzz.py

@@ -17,8 +17,23 @@ from tests.servers import wait_for
 Act = Callable[[World], None]
 
 STEP_CLOCK = Path(__file__).parent.parent / "e2e" / "step_clock.c"
-SMALL_SPOOL = '[spool]\nmax_size = "1MiB"\nsegment_size = "256KiB"\n[models."*"]\ncapture = "all"\n'
-DEVICE = '[system]\ninterval = "1s"\nroot = "pi"\n[system.anomalies]\nmethod = "robust_z"\ninterval = "1s"\nwindow = "20s"\nmin_duration = "2s"\n'
+SMALL_SPOOL = """
+[spool]
+max_size = "1MiB"
+segment_size = "256KiB"
+[models."*"]
+capture = "all"
+"""
+DEVICE = """
+[system]
+interval = "1s"
+root = "pi"
+[system.anomalies]
+method = "robust_z"
+interval = "1s"
+window = "20s"
+min_duration = "2s"
+"""
 
 
 class DeviceFailure(NamedTuple):

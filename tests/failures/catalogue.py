@@ -1,7 +1,7 @@
-"""What goes wrong with models, data and devices: how each is made to happen, and the event that must come out.
+"""What goes wrong with models and their data: how it is made to happen, and the event that must come out.
 
-A failure of predictions says what bad rows look like, and what healthy rows that resemble them look like (its twin, which
-must raise nothing). A failure of the device says what is done to it.
+A failure says what bad rows look like, and what healthy rows that resemble them look like: its twin, which must raise
+nothing. What goes wrong with devices is in acts.py.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tests.failures.plant import SENSORS, STATES, Plant, Rows
 
@@ -50,10 +51,10 @@ def _shift(name: str, sigmas: float) -> Draw:
     return draw
 
 
-def _outputs(change: Callable[[Plant, np.ndarray], np.ndarray]) -> Draw:
+def _outputs(change: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Draw:
     def draw(plant: Plant, n: int) -> Rows:
         rows = plant.wear(n)
-        return rows._replace(outputs=change(plant, np.asarray(rows.outputs)))
+        return rows._replace(outputs=change(np.asarray(rows.outputs)))
 
     return draw
 
@@ -64,7 +65,10 @@ def _some(name: str, rate: float, value: float | str | None) -> Draw:
     def draw(plant: Plant, n: int) -> Rows:
         rows = plant.wear(n)
         hit = plant.random.random(n) < rate
-        values = [value if is_hit else one for one, is_hit in zip(list(rows.features[name]), hit, strict=True)]
+        values = [
+            value if is_hit else one
+            for one, is_hit in zip(list(rows.features[name]), hit, strict=True)
+        ]
         return rows.with_feature(name, values)
 
     return draw
@@ -87,7 +91,9 @@ def _swapped(plant: Plant, n: int) -> Rows:
 
 def _ramp(plant: Plant, n: int) -> Rows:
     rows = plant.wear(n)
-    return rows.with_feature("pressure", np.asarray(rows.features["pressure"]) + np.linspace(0, 1.0, n))
+    return rows.with_feature(
+        "pressure", np.asarray(rows.features["pressure"]) + np.linspace(0, 1.0, n)
+    )
 
 
 def _states(*shares: float) -> Draw:
@@ -147,7 +153,8 @@ OF_PREDICTIONS = [
             twin=_other_order, twin_is="the same features in another order"),
     Failure("new-category", "a state that the profile does not know", _states(0.5, 0.3, 0.1, 0.1),
             "drift.started", "f:state", 300),
-    Failure("category-shares", "states come with other shares", _states(0.3, 0.3, 0.4), "drift.started", "f:state", 300),
+    Failure("category-shares", "states come with other shares", _states(0.3, 0.3, 0.4),
+            "drift.started", "f:state", 300),
     Failure("missing", "one value in five is missing", _some("flow", 0.2, None), "drift.started", "f:flow", 200),
     Failure("nan", "one value in five is NaN", _some("flow", 0.2, float("nan")), "drift.started", "f:flow", 200),
     Failure("out-of-range", "one value in ten is beyond what the sensor can measure", _some("flow", 0.1, 50.0),
@@ -156,9 +163,9 @@ OF_PREDICTIONS = [
             twin=_other_order, twin_is="the same features in another order"),
     Failure("feature-new", "a feature that was never there", _with_another, "schema.added", "f:vibration", 100),
     Failure("wrong-type", "a number arrives as text", _some("flow", 1.0, "n/a"), "schema.type", "f:flow", 100),
-    Failure("output-shift", "the model predicts higher values", _outputs(lambda plant, y: y + 0.3),
+    Failure("output-shift", "the model predicts higher values", _outputs(lambda y: y + 0.3),
             "drift.started", "output", 300),
-    Failure("output-collapse", "the model always predicts the same", _outputs(lambda plant, y: np.full(len(y), 2.0)),
+    Failure("output-collapse", "the model always predicts the same", _outputs(lambda y: np.full(len(y), 2.0)),
             "drift.started", "output", 300),
     Failure("unsure", "the classifier gets unsure", _unsure, "drift.started", "confidence", 200, model="eye"),
     Failure("one-class", "the classifier sees one class only", _one_class, "drift.started", "class", 200, model="eye"),

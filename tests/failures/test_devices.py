@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,9 @@ def world(request: pytest.FixtureRequest, short_tmp: Path, profiles: Path) -> It
 
 
 @pytest.mark.parametrize("failure", OF_DEVICES, ids=lambda failure: failure.name)
-def test_the_failure_is_told_and_its_twin_is_not(failure: DeviceFailure, world: World) -> None:
+def test_the_failure_is_told_and_its_twin_is_not(
+    failure: DeviceFailure, world: World, note_delay: Callable[[str, str], None]
+) -> None:
     world.send("wear", world.plant.wear(1000))
     failure.twin(world)
     world.settle()
@@ -34,4 +36,4 @@ def test_the_failure_is_told_and_its_twin_is_not(failure: DeviceFailure, world: 
     row = world.wait_for_event(failure.event, failure.stream, 30.0)
     seconds = time.monotonic() - began
     assert row["severity"] in ("alarm", "warning")
-    print(f"{failure.name}: {row['type']} {row['stream']} {seconds:.2f} s after: {row['message']}; {[o['type'] for o in world.alarms()]}")
+    note_delay(failure.name, f"{seconds:.1f} s")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,9 @@ def world(request: pytest.FixtureRequest, short_tmp: Path, profiles: Path) -> It
 
 
 @pytest.mark.parametrize("failure", OF_PREDICTIONS, ids=lambda failure: failure.name)
-def test_the_failure_is_told_and_its_twin_is_not(failure: Failure, world: World) -> None:
+def test_the_failure_is_told_and_its_twin_is_not(
+    failure: Failure, world: World, note_delay: Callable[[str, str], None]
+) -> None:
     model = failure.model
     rows = failure.healthy(world.plant, HEALTHY_ROWS)
     world.send(model, rows)
@@ -42,5 +44,5 @@ def test_the_failure_is_told_and_its_twin_is_not(failure: Failure, world: World)
     assert row is not None, [(one["type"], one["stream"]) for one in world.alarms()]
     assert row["severity"] in ("alarm", "warning")
     delay = data_of(row)["prediction"] - began
-    print(f"{failure.name}: {row['type']} {row['stream']} after {delay}: {row['message']}; {[(o['type'],o['stream']) for o in world.alarms()]}")
     assert 0 < delay <= failure.within
+    note_delay(failure.name, f"{delay} predictions")

@@ -27,6 +27,7 @@ max_age = "200ms"
 sink = "file"
 """
 
+
 class World:
     """profiles: a folder.  toml: added to the configuration.  system: its table of that name."""
 
