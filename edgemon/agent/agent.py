@@ -174,8 +174,14 @@ class Agent:
             self.loop, self.clocks, self.counters, batches, store, self.emit_event, self._peers
         )
         self._started("windows", self._close_windows)
+        self._expect_models()
         self.windows.save_every(config.agent.checkpoint_interval_s)
         self.device.start(config.system, self._apply_plugins())
+
+    def _expect_models(self) -> None:
+        """From now on those that have a rule for it are silent when they are not heard."""
+        self.pipeline.silences.expect(self.config, self.loop.now())
+        self.windows.schedule()
 
     def _apply_plugins(self) -> Mapping[str, Collector]:
         """Collectors that are plugins: started, stopped or left alone, as the configuration in force has them."""
@@ -333,6 +339,7 @@ class Agent:
         assert self.server is not None
         self.server.reconfigure(_server_settings(config))
         self.pipeline.reconfigure(config, profiles, time.monotonic_ns(), pseudonyms)
+        self._expect_models()
         self.device.reconfigure(config.system, self._apply_plugins())
         self._keep_rules()
         self.windows.save_every(config.agent.checkpoint_interval_s)

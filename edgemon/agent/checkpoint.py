@@ -18,6 +18,7 @@ The body is a msgpack array with a map for each (model, version), the one seen l
     drift    bin    ModelDetectors.to_state, absent without detectors
     performance  bin  Performance.to_state, absent where nothing is known of the model's errors
     quality  bin    ModelQuality.to_state, absent where it is off
+    pace     bin    Silences.to_state of its name, absent where it is off
 
 `past` beside it, with the magic b"EDGEPAST" and the same header, has the past of the device's series as its body:
 `edgemon.anomaly.Anomalies.to_state`.
@@ -49,7 +50,7 @@ _LEVEL = 3
 
 
 class Saved(NamedTuple):
-    """One (model, version). profile: the hash of its profile.  drift, performance, quality: b"" without."""
+    """One (model, version). profile: the hash of its profile.  the others: b"" without."""
 
     model: str
     version: str
@@ -57,6 +58,7 @@ class Saved(NamedTuple):
     drift: bytes
     performance: bytes = b""
     quality: bytes = b""
+    pace: bytes = b""
 
 
 def encode(saved: list[Saved]) -> bytes:
@@ -64,7 +66,7 @@ def encode(saved: list[Saved]) -> bytes:
     maps = []
     for one in saved:
         fields = one._asdict()
-        for name in ("drift", "performance", "quality"):
+        for name in ("drift", "performance", "quality", "pace"):
             if not fields[name]:
                 del fields[name]
         maps.append(fields)
@@ -89,6 +91,7 @@ def decode(data: bytes, source: str) -> list[Saved]:
                 bytes(fields.get("drift", b"")),
                 bytes(fields.get("performance", b"")),
                 bytes(fields.get("quality", b"")),
+                bytes(fields.get("pace", b"")),
             )
             for fields in msgpack.unpackb(body)
         ]

@@ -15,12 +15,12 @@ from collections.abc import Callable
 
 from edgemon import log
 from edgemon._core.intake import StreamTable
-from edgemon.agent import silences
 from edgemon.agent.capture import Capture
 from edgemon.agent.checkpoint import Saved
 from edgemon.agent.models import Model, News, StreamBudget
 from edgemon.agent.recording import Recording
 from edgemon.agent.redact import Pseudonyms, Redaction
+from edgemon.agent.silences import Silences
 from edgemon.agent.store import StateStore
 from edgemon.agent.truths import Truths, event_of
 from edgemon.config import Config, ModelSettings
@@ -92,6 +92,7 @@ class Pipeline:
         self.on_metric: Callable[[Metric, int], None] | None = None
         self.truths = Truths(counters, self.models)
         self._mono_ns, self._wall_s = 0, 0.0
+        self.silences = Silences(config.ingest.max_models)
         self._clock_from_s = -math.inf  # before, no time is judged by the clock
         # Predictions that need no Python go into the models' streams by this; it is empty between two reads.
         self.table = StreamTable(
@@ -208,8 +209,8 @@ class Pipeline:
 
     def _heard(self, model: Model, now_s: float) -> None:
         """Predictions of it came."""
-        silence = model.quality.silence if model.quality is not None else None
-        if silence is not None and (news := silence.heard(now_s)) is not None:
+        news = self.silences.heard(model.model, model.version, model.settings.quality, now_s)
+        if news is not None:
             self._tell(model, news, round(now_s * 1e9))
 
     def _one_by_one(self, kind: str, rows: Rows) -> None:
@@ -290,7 +291,9 @@ class Pipeline:
         saved = self._store.take(name, version) if self._store is not None else None
         if profile is not None and settings.drift.enabled:
             detectors = self._detectors(profile, settings, saved, name, version)
-        quality = self._quality(settings, profile, detectors, now_s, saved)
+        quality = self._quality(settings, profile, detectors, saved)
+        if saved is not None:
+            self._know_pace(saved, now_s)
         capture = self._capture(settings)
         model = Model(
             name,
@@ -351,11 +354,10 @@ class Pipeline:
         settings: ModelSettings,
         profile: Profile | None,
         detectors: ModelDetectors | None,
-        now_s: float,
         saved: Saved | None = None,
     ) -> ModelQuality | None:
         """Who looks at the data, as it was saved where that still holds. None where it is off."""
-        made = (settings.quality, settings.drift, profile, detectors, now_s)
+        made = (settings.quality, settings.drift, profile, detectors)
         if not settings.quality.enabled:
             return None
         if saved is not None and saved.quality:
@@ -365,6 +367,13 @@ class Pipeline:
                 log.warning(f"{error}; it begins anew", model=saved.model, version=saved.version)
                 self._counters.add("edgemon_quality_state_refused_total")
         return ModelQuality(*made)
+
+    def _know_pace(self, saved: Saved, now_s: float) -> None:
+        try:
+            self.silences.restore(saved.model, saved.pace, now_s)
+        except (ValueError, TypeError) as error:
+            log.warning(f"its pace begins anew: {error}", model=saved.model, version=saved.version)
+            self._counters.add("edgemon_quality_state_refused_total")
 
     def _detectors(
         self,
@@ -397,6 +406,12 @@ class Pipeline:
     def _let_go(self, model: Model, mono_ns: int, why: str) -> None:
         self._close_window(model, mono_ns)
         self._remove(model)
+        if self._store is not None and model.quality is not None:
+            # What is normal for it holds when it comes again.
+            hash_ = model.profile.hash if model.profile is not None else ""
+            self._store.put_back(
+                Saved(model.model, model.version, hash_, b"", quality=model.quality.to_state())
+            )
         message = f"model {model.model} version {model.version or '-'} was let go: {why}"
         self._emit_event(
             Event("model.retired", "info", message, model.model, model.version), mono_ns
@@ -437,14 +452,16 @@ class Pipeline:
     def next_due_s(self) -> float | None:
         """When the next window closes or a silence is to be told, monotonic seconds; None without models."""
         windows = (model.window_end_s for model in self.models.values())
-        due_s = min(silences.due_s(self.models), min(windows, default=math.inf))
+        due_s = min(self.silences.due_s, min(windows, default=math.inf))
         return due_s if due_s < math.inf else None
 
     def close_due_windows(self, mono_ns: int, *, listening: bool = True) -> None:
         """Close the windows whose time has come, tell of silences, and let silent versions go."""
         now_s = mono_ns / 1e9
-        for model, news in silences.check(self.models, now_s, listening=listening):
-            self._tell(model, news, mono_ns)
+        for name, version, news in self.silences.check(now_s, listening=listening):
+            kind = f"quality.{news.what}"
+            event = Event(kind, "alarm", news.message, name, version, data=news.data)
+            self._emit_event(event, mono_ns)
         for model in list(self.models.values()):
             if model.window_end_s <= now_s:
                 self._close_window(model, mono_ns)
@@ -514,9 +531,7 @@ class Pipeline:
                     self.truths.reconfigure(model)
                 if settings.quality != was.quality:
                     self._close_window(model, mono_ns)
-                    model.take_quality(
-                        self._quality(settings, model.profile, model.detectors, now_s)
-                    )
+                    model.take_quality(self._quality(settings, model.profile, model.detectors))
                 if settings.redact != was.redact:
                     model.capture.forget("redact")
                 if settings.window_s != was.window_s:
@@ -615,7 +630,7 @@ class Pipeline:
     ) -> None:
         was = model.profile.hash if model.profile is not None else ""
         self._close_window(model, mono_ns)
-        quality = self._quality(model.settings, profile, detectors, mono_ns / 1e9)
+        quality = self._quality(model.settings, profile, detectors)
         model.take_profile(profile, detectors, quality)
         if profile.labelled is not None:
             self.truths.begin_anew(model)
@@ -641,19 +656,16 @@ class Pipeline:
         if self._store is None:
             return
         ordered = sorted(self.models.values(), key=lambda model: model.last_seen_s)
-        states = [
-            Saved(
-                model.model,
-                model.version,
-                model.profile.hash if model.profile is not None else "",
-                *(
-                    part.to_state() if part is not None else b""
-                    for part in (model.detectors, model.performance, model.quality)
-                ),
-            )
-            for model in ordered
-        ]
-        states = [one for one in states if one.drift or one.performance or one.quality]
+        states = []
+        for model in ordered:
+            parts = [
+                part.to_state() if part is not None else b""
+                for part in (model.detectors, model.performance, model.quality)
+            ]
+            parts.append(self.silences.to_state(model.model))
+            profile = model.profile.hash if model.profile is not None else ""
+            if any(parts):
+                states.append(Saved(model.model, model.version, profile, *parts))
         self._store.save_checkpoint(states, self._config.ingest.max_models)
 
 

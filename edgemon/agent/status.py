@@ -11,6 +11,7 @@ from edgemon.version import VERSION
 
 if TYPE_CHECKING:
     from edgemon.agent.agent import Agent
+    from edgemon.agent.models import Model
     from edgemon.agent.storage import Storage
 
 
@@ -40,7 +41,7 @@ def report(agent: Agent) -> dict[str, object]:
             ],
             "datagrams": agent.counters.get(DATAGRAMS),
         },
-        "models": [model.status(now_s) for model in agent.pipeline.models.values()],
+        "models": [_model(agent, model, now_s) for model in agent.pipeline.models.values()],
         "system": (plugins.latest() if plugins is not None else {})
         | (device.latest if device is not None else {}),
         # Collector -> series that it found at the last sample.
@@ -52,6 +53,15 @@ def report(agent: Agent) -> dict[str, object]:
         "spool": _spool(agent.storage),
         "counters": agent.counters.snapshot() | agent.storage.counters.snapshot(),
     }  # fmt: skip
+
+
+def _model(agent: Agent, model: Model, now_s: float) -> dict[str, object]:
+    told = model.status(now_s)
+    if agent.pipeline.silences.is_silent(model.model, model.version):
+        faults = told["quality"]
+        assert isinstance(faults, list)
+        faults.append({"kind": "silence", "stream": ""})
+    return told
 
 
 def _spool(storage: Storage) -> dict[str, object]:

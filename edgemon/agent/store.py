@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES = 64 << 20
 # Files kept for one model; more versions than that have their oldest name removed.
 MAX_PROFILES_OF_A_MODEL = 16
+# Versions that are kept in mind when they were let go.
+MAX_LET_GO = 64
 FAILED = "edgemon_agent_state_failures_total"
 
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
@@ -105,6 +107,13 @@ class StateStore:
     def take(self, model: str, version: str) -> Saved | None:
         """What was saved of a model's version, once."""
         return self._saved.pop((model, version), None)
+
+    def put_back(self, saved: Saved) -> None:
+        """A version was let go: this is for when it comes again, as if it had been read."""
+        self._saved.pop((saved.model, saved.version), None)
+        self._saved[saved.model, saved.version] = saved
+        if len(self._saved) > MAX_LET_GO:
+            del self._saved[next(iter(self._saved))]
 
     def save_checkpoint(self, states: list[Saved], most: int) -> None:
         """Write these, and what was read and not taken yet, at most so many in all, soon."""

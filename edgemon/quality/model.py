@@ -1,4 +1,4 @@
-"""The quality of one model's data: its streams, its rows and its pace, under one budget of false alarms."""
+"""The quality of one model's data: its streams and its rows, under one budget of false alarms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from edgemon.flow.names import any_of
 from edgemon.quality.judge import Plan
 from edgemon.quality.kinds import ALARMS_OF_A_STREAM, ALARMS_OF_THE_ROWS, KINDS
 from edgemon.quality.rows import RowQuality, RowRules
-from edgemon.quality.silence import Silence
 from edgemon.quality.stream import StreamQuality, StreamRules
 from edgemon.typed import TYPE_CHECKING, Any, Protocol
 
@@ -44,8 +43,6 @@ class QualitySettings(Protocol):
     @property
     def max_disorder_s(self) -> float: ...
     @property
-    def max_silence_s(self) -> float: ...
-    @property
     def ignore(self) -> list[str]: ...
 
 
@@ -53,8 +50,8 @@ class ModelQuality:
     """One (model, version).
 
     Promise: P(any false alarm of a rate or a run within the budget's span) <= a fifth of the model's budget
-    (drift/budget.py), split evenly over all alarms that its streams and rows can raise; a silence and what a rule of
-    the user says stand outside it.
+    (drift/budget.py), split evenly over all alarms that its streams and rows can raise; what a rule of the user says
+    stands outside it.
 
     drift: window and budget of false alarms.  detectors: of the same profile; how far values depend on each other is
     theirs to say.  state: of `to_state`, as a checkpoint had it; DamagedError when it is none of this profile.
@@ -69,7 +66,6 @@ class ModelQuality:
         "_saved",
         "_settings",
         "rows",
-        "silence",
         "streams",
     )
 
@@ -79,7 +75,6 @@ class ModelQuality:
         drift: Settings,
         profile: Profile | None,
         detectors: ModelDetectors | None,
-        now_s: float,
         state: bytes = b"",
     ) -> None:
         self._settings, self._drift = settings, drift
@@ -89,9 +84,6 @@ class ModelQuality:
         self.streams: dict[str, StreamQuality] = {}
         self._split()
         self.rows = RowQuality(self._plan, _row_rules(settings))
-        self.silence = (
-            Silence(settings.max_silence_s, now_s) if "silence" not in settings.ignore else None
-        )
         self._saved: dict[str, Any] = {}
         if state:
             self._restore(state)
@@ -167,8 +159,6 @@ class ModelQuality:
             (kind, stream.stream) for stream in self.streams.values() for kind in stream.latched
         ]
         found += [(kind, "") for kind in self.rows.latched]
-        if self.silence is not None and self.silence.told:
-            found.append(("silence", ""))
         return sorted(found, key=lambda one: (KINDS.index(one[0]), one[1]))
 
     @property
@@ -189,7 +179,6 @@ class ModelQuality:
                 "streams": self._saved
                 | {name: stream.to_state() for name, stream in self.streams.items()},
                 "rows": self.rows.to_state(),
-                "silence": self.silence.to_state() if self.silence is not None else None,
             }
         )
         return state
@@ -219,8 +208,6 @@ class ModelQuality:
                 self._saved[name] = saved
                 self._begin(name, bool(saved["text"]))
             self.rows.restore(state["rows"])
-            if self.silence is not None and state["silence"] is not None:
-                self.silence.restore(state["silence"])
         except (ValueError, KeyError, TypeError, OverflowError, msgpack.UnpackException) as error:
             what = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise DamagedError(f"quality state: {what or type(error).__name__}") from error

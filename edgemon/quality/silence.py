@@ -2,8 +2,8 @@
 
 No law of the pauses is assumed. Of n pauses that could have come in any order, the next one is the longest with a
 probability of 1 / (n + 1); it must be _FACTOR times as long as the longest to be told, and that is asked of models
-alone that were seen at their pace for _SPANS times as long as that again, and for an hour. A model that works by the
-hour and rests by the day is not regular: its first long rest is its longest pause from then on.
+alone that were seen at their pace for _SPANS times as long as that again, and for a day. So a model that works by the
+hour and rests by the night has shown its longest pause before it is asked.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from edgemon.typed import Any
 _MIN_PAUSES = 100
 _FACTOR = 10.0
 _SPANS = 5.0
-_MIN_SEEN_S = 3_600.0
+_MIN_SEEN_S = 86_400.0
 # A shorter silence is told by rule alone.
 _FLOOR_S = 120.0
 # The longest pause of this span and the one before count.
@@ -35,18 +35,18 @@ class Silence:
     __slots__ = (
         "_before_s",
         "_first_s",
-        "_last_s",
         "_longest_s",
         "_pauses",
         "_since_s",
         "_suspect_s",
+        "last_s",
         "rule_s",
         "told",
     )
 
     def __init__(self, rule_s: float, now_s: float) -> None:
         self.rule_s = rule_s
-        self._first_s = self._last_s = self._since_s = now_s
+        self._first_s = self.last_s = self._since_s = now_s
         self._longest_s = self._before_s = 0.0
         self._pauses = 0
         self._suspect_s = math.inf
@@ -54,8 +54,8 @@ class Silence:
 
     def heard(self, now_s: float) -> QualityNews | None:
         """Predictions came; news where that ends a silence."""
-        pause_s = now_s - self._last_s
-        self._last_s = now_s
+        pause_s = now_s - self.last_s
+        self.last_s = now_s
         self._suspect_s = math.inf
         if pause_s <= 0.0:
             return None
@@ -74,8 +74,8 @@ class Silence:
 
     def away(self, now_s: float) -> None:
         """The agent was not listening until now."""
-        if now_s > self._last_s:
-            self._last_s, self._suspect_s = now_s, math.inf
+        if now_s > self.last_s:
+            self.last_s, self._suspect_s = now_s, math.inf
 
     @property
     def limit_s(self) -> float:
@@ -83,7 +83,7 @@ class Silence:
         if self.rule_s:
             return self.rule_s
         limit = max(_FLOOR_S, _FACTOR * max(self._longest_s, self._before_s))
-        seen_s = self._last_s - self._first_s
+        seen_s = self.last_s - self._first_s
         regular = self._pauses >= _MIN_PAUSES and seen_s >= max(_MIN_SEEN_S, _SPANS * limit)
         return limit if regular else math.inf
 
@@ -94,7 +94,7 @@ class Silence:
             return math.inf
         if self._suspect_s < math.inf:
             return self._suspect_s + _GRACE_S
-        return self._last_s + self.limit_s
+        return self.last_s + self.limit_s
 
     def check(self, now_s: float) -> QualityNews | None:
         """It is due."""
@@ -107,7 +107,7 @@ class Silence:
         limit_s = self.limit_s
         data: dict[str, object] = {
             "kind": "silence",
-            "silent_s": round(now_s - self._last_s, 3),
+            "silent_s": round(now_s - self.last_s, 3),
             "limit_s": round(limit_s, 3),
             "longest_pause_s": round(max(self._longest_s, self._before_s), 3),
         }
@@ -115,7 +115,7 @@ class Silence:
 
     def to_state(self) -> list[float]:
         """For a checkpoint: its pace, in seconds back from the last prediction."""
-        seen_s, since_s = self._last_s - self._first_s, max(0.0, self._last_s - self._since_s)
+        seen_s, since_s = self.last_s - self._first_s, max(0.0, self.last_s - self._since_s)
         return [self._longest_s, self._before_s, float(self._pauses), seen_s, since_s]
 
     def restore(self, state: Any) -> None:
@@ -124,4 +124,4 @@ class Silence:
         if not all(0.0 <= number < math.inf for number in (longest, before, pauses, seen, since)):
             raise ValueError("a pace that is none")
         self._longest_s, self._before_s, self._pauses = longest, before, int(pauses)
-        self._first_s, self._since_s = self._last_s - seen, self._last_s - since
+        self._first_s, self._since_s = self.last_s - seen, self.last_s - since

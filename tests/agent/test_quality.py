@@ -26,7 +26,7 @@ Values = dict[str, Any]
 Spoil = Callable[[Values, random.Random], Values]
 
 
-def healthy(rng: random.Random, number: int) -> Values:
+def healthy(rng: random.Random, at_s: float) -> Values:
     features = {
         "a": rng.gauss(0.0, 1.0),
         "flag": float(rng.random() < 0.02),
@@ -37,7 +37,7 @@ def healthy(rng: random.Random, number: int) -> Values:
         "model": "m",
         "features": features,
         "output": rng.random(),
-        "ts": WALL_S + 0.05 * number + rng.random() * 0.01,
+        "ts": WALL_S + at_s + rng.random() * 0.01,
     }
 
 
@@ -66,9 +66,11 @@ TOML = f"[drift]\nwindow = {WINDOW}\n"
 
 
 class Device:
-    """A pipeline that is fed as a socket would, 20 predictions a second."""
+    """A pipeline that is fed as a socket would, by default 20 predictions a second."""
 
-    def __init__(self, made: Profile | None, more: str = "", *, text: bool = False) -> None:
+    def __init__(
+        self, made: Profile | None, more: str = "", *, text: bool = False, every_s: float = 0.05
+    ) -> None:
         config = parse(TOML + '[models."*"]\ncapture = "none"\n' + more, "/tmp/edgemon.toml")
         if made is not None:
             settings = config.models["*"]._replace(profile="p")
@@ -85,6 +87,7 @@ class Device:
         self.connection = Connection(Limits(), Counters())
         self.rng = random.Random(7)
         self.number = 0
+        self.every_s = every_s
         self.text = text
         self.last: Values = {}
 
@@ -93,7 +96,7 @@ class Device:
         for start in range(0, count, READ):
             batch = []
             for _ in range(min(READ, count - start)):
-                values = healthy(self.rng, self.number)
+                values = healthy(self.rng, self.at_s)
                 values = values if self.text else without_text(values)
                 self.number += 1
                 self.last = values if spoil is None else spoil(values, self.rng)
@@ -101,20 +104,25 @@ class Device:
             self.feed(b"".join(batch))
 
     def feed(self, data: bytes) -> None:
-        now_s = 1_000.0 + 0.05 * self.number
+        now_s = 1_000.0 + self.at_s
         mono_ns = round(now_s * SECOND)
         self.pipeline.close_due_windows(mono_ns)
-        self.pipeline.begin(mono_ns, WALL_S + 0.05 * self.number)
+        self.pipeline.begin(mono_ns, WALL_S + self.at_s)
         for record in self.connection.feed_into(self.pipeline.table, data):
             assert isinstance(record, Prediction)
             self.pipeline.prediction(record, mono_ns, WALL_S)
 
     def wait(self, silent_s: float) -> None:
         """No prediction for so long, with the timers that the agent has."""
-        end_s = 1_000.0 + 0.05 * self.number + silent_s
+        end_s = 1_000.0 + self.at_s + silent_s
         while (due_s := self.pipeline.next_due_s()) is not None and due_s <= end_s:
             self.pipeline.close_due_windows(round((due_s + 0.001) * SECOND))
-        self.number += round(silent_s / 0.05)
+        self.number += round(silent_s / self.every_s)
+
+    @property
+    def at_s(self) -> float:
+        """Seconds since the start."""
+        return self.every_s * self.number
 
     def told(self) -> list[tuple[str, str]]:
         """(type, stream) of the events about quality."""
@@ -292,15 +300,23 @@ def test_off_is_off() -> None:
 
 
 def test_a_regular_model_that_falls_silent_is_told_and_heard_again() -> None:
-    device = Device(None)
-    device.run(110_000)  # more than an hour, and five times what follows
-    device.wait(100.0)
+    device = Device(None, every_s=2.0)
+    device.run(45_000)  # more than a day
+    device.wait(500.0)
     assert device.told() == []
     device.run(40)
-    device.wait(1_500.0)
+    device.wait(6_500.0)
     device.run(40)
     assert device.told() == [("quality.silence", ""), ("quality.recovered", "")]
-    assert device.event("silence").data["limit_s"] < 1_100  # type: ignore[index,operator]
+    assert device.event("silence").data["limit_s"] < 6_500  # type: ignore[index,operator]
+
+
+def test_a_model_that_rests_at_night_is_never_missed() -> None:
+    device = Device(None, every_s=5.0)
+    for _ in range(4):
+        device.run(4_000)
+        device.wait(86_400.0 - 20_000.0)
+    assert device.told() == []
 
 
 def test_a_model_without_a_pace_of_its_own_is_never_missed() -> None:
@@ -335,10 +351,30 @@ def test_an_old_version_is_not_missed_where_a_new_one_speaks() -> None:
     assert device.told() == []
 
 
+def test_a_model_that_is_expected_and_never_comes_is_told() -> None:
+    device = Device(None, '[models.m.quality]\nmax_silence = "10s"\n')
+    device.pipeline.silences.expect(device.pipeline._config, 1_000.0)
+    device.wait(15.0)
+    assert [(one.type, one.model) for one in device.events] == [("quality.silence", "m")]
+    device.run(40)
+    assert device.told() == [("quality.silence", ""), ("quality.recovered", "")]
+
+
+def test_the_pace_of_a_version_that_was_let_go_is_known_when_it_comes_again() -> None:
+    device = Device(None, '[models.m]\nversion_ttl = "5m"\nwindow = "10s"\n', every_s=2.0)
+    device.run(45_000)
+    for _ in range(3):
+        device.wait(2_000.0)  # the first is told, the next are no longer than that
+        device.run(2_000)
+    types = [one.type for one in device.events]
+    assert types.count("model.retired") == 3
+    assert types.count("quality.silence") == 1
+
+
 def test_what_the_agent_did_not_listen_to_is_no_silence() -> None:
     device = Device(None, '[models."*".quality]\nmax_silence = "10s"\n')
     device.run(40)
-    now_s = 1_000.0 + 0.05 * device.number
+    now_s = 1_000.0 + device.at_s
     for step in range(1, 60):
         device.pipeline.close_due_windows(round((now_s + step) * SECOND), listening=False)
     assert device.told() == []
@@ -366,7 +402,7 @@ def test_counts_of_a_window_stand_in_its_rows() -> None:
 def test_a_step_of_the_clock_makes_nothing_late() -> None:
     device = Device(None, '[models."*".quality]\nlearn = 100\n')
     device.run(500)
-    device.pipeline.close_all_windows(round((1_000.0 + 0.05 * device.number) * SECOND), "clock")
+    device.pipeline.close_all_windows(round((1_000.0 + device.at_s) * SECOND), "clock")
     device.run(100, shift_time(-90_000.0))  # sent before the step
     device.number += 2_000
     device.run(1_000)
