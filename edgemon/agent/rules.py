@@ -36,6 +36,8 @@ DROPPED = "edgemon_rules_dropped_actions_total"
 LEFT_OUT = "edgemon_rules_dropped_instances_total"
 
 _MINUTE_S = 60.0
+# To look at the spool costs reads, and it fills in hours.
+_SPOOL_EVERY_S = 15.0
 # Counters that are an error of an application's, and losses of the spool.
 _ERRORS = ("edgemon_ingest_dropped_events_total", "edgemon_ingest_dropped_values_total")
 _DROPS = ("edgemon_spool_lost_rows_total",)
@@ -53,7 +55,7 @@ class Rules:
         self._runner: Runner | None = None
         self._last: dict[str, dict[str, object]] = {}  # of each command: how it ended
         self._told = dict.fromkeys((FIRED, SUPPRESSED, LEFT_OUT), 0)
-        now_s = self._loop.now()
+        now_s = self._spool_due_s = self._loop.now()
         self._errors = _Recent(_ERRORS, agent.counters, now_s)
         self._drops = _Recent(_DROPS, agent.storage.counters, now_s)
         config = agent.config
@@ -106,13 +108,16 @@ class Rules:
         self._errors.roll(now_s)
         self._drops.roll(now_s)
         self._do(self._engine.look(self._values(now_s), seen_s, models.keys(), now_s))
+        self._count()
 
     def _values(self, now_s: float) -> dict[str, float]:
-        """The figures of the device that some rule wants; to look at the spool costs reads."""
+        """The figures of the device that some rule wants, and that are new."""
         wanted = self._engine.wanted(LOOK)
         values: dict[str, float] = {}
         agent = self._agent
-        if any(name.startswith("spool.") for name in wanted):
+        wants_spool = any(name.startswith("spool.") for name in wanted)
+        if wants_spool and now_s >= self._spool_due_s:
+            self._spool_due_s = now_s + _SPOOL_EVERY_S
             usage = agent.storage.spool.usage()
             oldest = [kind.oldest_wall_ms for kind in usage.kinds.values() if kind.oldest_wall_ms]
             values |= {
@@ -133,8 +138,11 @@ class Rules:
     # -- what follows
 
     def _do(self, notices: list[Notice]) -> None:
-        self._count()
+        if notices:
+            self._count()
         for notice in notices:
+            if notice.state == "fired" and notice.rule.severity == "alarm":
+                self._record(notice)
             for doing in notice.rule.do:
                 kind, _, name = doing.partition(":")
                 if kind == "event":
@@ -151,7 +159,15 @@ class Rules:
                 else:
                     self._send(kind, name, notice)
 
+    def _record(self, notice: Notice) -> None:
+        """An alarm about a model: its flight recorder keeps what was and what comes (models.recorder)."""
+        model = self._agent.pipeline.models.get((notice.key.model, notice.key.version))
+        if model is not None:
+            model.capture.alarm()
+            model.hold()
+
     def _count(self) -> None:
+        """Bring the counters up to what the engine has seen."""
         rules = self._engine.rules
         now = {
             FIRED: self._engine.ended.fired + sum(rule.fired for rule in rules),

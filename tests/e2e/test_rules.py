@@ -76,14 +76,19 @@ def send(device: Device, *events: dict[str, Any]) -> None:
         assert b"ack" in client.recv(1000)
 
 
-def told(device: Device, what: str) -> list[Row]:
-    """Events of a type that have left."""
+def left(device: Device, kind: str) -> list[Row]:
+    """Rows of a kind that have left."""
     found: list[Row] = []
     for path in sorted(device.folder.glob("state/outbox/**/*.zst")):
         batch = wire.decode(path.read_bytes())
-        if batch.kind == "event":
-            found += [row for row in wire.rows_from_columns(batch) if row["type"] == what]
+        if batch.kind == kind:
+            found += wire.rows_from_columns(batch)
     return found
+
+
+def told(device: Device, what: str) -> list[Row]:
+    """Events of a type that have left."""
+    return [row for row in left(device, "event") if row["type"] == what]
 
 
 def rule(device: Device, name: str) -> dict[str, Any]:
@@ -228,6 +233,20 @@ def test_a_command_that_fails_is_told_and_counted(device: Device) -> None:
     status = device.status()
     assert status is not None
     assert status["counters"]['edgemon_rules_action_failures_total{reason="exec"}'] == 1
+
+
+def test_an_alarm_has_the_flight_recorder_ship_what_was_before_it(device: Device) -> None:
+    file = device.folder / "edgemon.toml"
+    recorder = 'window = "1s"\ncapture = "none"\nrecorder = 20'
+    file.write_text(file.read_text().replace('window = "1s"', recorder))
+    device.start()
+    send(device, *({"model": "fraud", "output": n, "latency": 0.3} for n in range(100)))
+    wait_for(lambda: len(left(device, "pred")) >= 20, what="the recorder's rows")
+    rows = left(device, "pred")
+    outputs = [row["output"] for row in rows]
+    assert isinstance(outputs[0], float)
+    assert outputs == [outputs[0] + n for n in range(len(rows))]  # the latest, none left out
+    assert {row["why"] for row in rows} == {"alarm"}
 
 
 def test_a_rule_shows_nothing_of_what_may_not_leave(device: Device) -> None:
