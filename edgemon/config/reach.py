@@ -20,6 +20,7 @@ REACHABLE = (
     "models.*.capture_size",
     "models.*.drift",
     "models.*.max_versions",
+    "models.*.quality",
     "models.*.recorder",
     "models.*.reference",
     "models.*.version_ttl",
