@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _REFUSED = "edgemon_remote_refused_total"
 _MAX_PROBLEM = 1000
+_MAX_KEYS_TOLD = 32  # a report must pass any broker
 
 
 class Remote:
@@ -116,7 +117,7 @@ class Remote:
             "sha256": now.digest,
             "reason": problem or now.reason,
             "in_force": in_force.revision if in_force is not None else None,
-            "keys": in_force.keys if in_force is not None else [],
+            "keys": in_force.keys[:_MAX_KEYS_TOLD] if in_force is not None else [],
             "config": self._agent.config.hash,
             "refused": self._refused,
             "trial_s": None if trial is None else round(trial.until_s - self._agent.loop.now(), 1),
@@ -165,9 +166,10 @@ class Remote:
             self._take_back(f"it could not be applied: {error!r}")
             return
         self._agent.counters.add("edgemon_remote_applied_total")
-        changed = ", ".join(config.afar.keys[:20]) or "no key"
+        keys = config.afar.keys[:_MAX_KEYS_TOLD]
+        changed = ", ".join(keys) or "no key"
         message = f"desired configuration {config.afar.revision} is in force, on trial ({changed})"
-        self._say("applied", "info", message, keys=config.afar.keys[:100])
+        self._say("applied", "info", message, keys=keys)
         self._begin_trial(online=online)
 
     def _refuse(self, reason: str, problem: str, sha256: str, revision: int | None) -> None:

@@ -372,7 +372,9 @@ class MqttSink:
             self._courier.on_up(lambda report: self._send_report(link, report), now)
 
     def _send_report(self, link: Link, report: bytes) -> None:
-        if link is self._link and not link.offline_mid:
+        if packet_bytes(self._reported_topic, report, None) > link.max_packet_bytes:
+            self._counters.add("edgemon_ship_errors_total", reason="report_too_large")
+        elif link is self._link and not link.offline_mid:
             now = time.monotonic()
             link.publish(None, self._reported_topic, report, None, now, retain=True)
 

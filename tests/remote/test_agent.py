@@ -43,6 +43,8 @@ def test_a_good_message_is_applied_as_a_whole_and_said_so(device: Device) -> Non
     assert report["keys"] == ["batch.max_age", "models.a.capture"]
     assert report["config"] == device.status()["config"]["hash"] != before
     assert device.events() == {"applied": 1}
+    many = "".join(f"[models.m{n}]\ncapture = 'all'\n" for n in range(60))
+    assert len(device.send(message(4, many))["keys"]) == 32  # of which a report tells so many
 
 
 def test_what_is_in_force_is_so_at_the_next_start(device: Device) -> None:

@@ -176,6 +176,27 @@ def test_a_broker_that_forbids_the_topic_still_gets_the_batches(
         broker.close()
 
 
+def test_a_report_that_the_broker_would_not_take_is_left_out(short_tmp: Path, world: World) -> None:
+    """It would close the connection for it, again and again."""
+    broker = ScriptedBroker(
+        connack=connack(properties=b"\x27\x00\x00\x01\x00")
+    )  # 256 bytes a packet
+    driver = driver_of(short_tmp, broker.port, world)
+    world.answer = REPORT | {"reason": "x" * 300}
+    try:
+        driver.start()
+        world.courier.step(1e9)
+        assert driver.counters.get("edgemon_ship_errors_total", reason="report_too_large") == 1
+        world.answer = REPORT
+        world.courier.look()
+        world.courier.step(2e9)
+        driver.drive(lambda: any(topic.endswith("/reported") for topic, _ in broker.published))
+        assert len([topic for topic, _ in broker.published if topic.endswith("/reported")]) == 1
+    finally:
+        driver.sink.close()
+        broker.close()
+
+
 def test_the_report_is_retained_and_what_is_desired_reaches_the_courier(
     short_tmp: Path, world: World
 ) -> None:
