@@ -122,6 +122,7 @@ class Section(NamedTuple):
 
 _NAME = r"[A-Za-z0-9._-]{1,64}"
 _NAME_ALLOWED = "1 to 64 of the characters A-Z a-z 0-9 . _ -"
+_URL = r"|https?://(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:[1-9][0-9]{0,4})?([/?][!-~]{0,2000})?"
 _PATTERN = r"[^\0-\x1f\x7f]{1,128}"
 _PLAIN = r"[^\0-\x1f\x7f]{0,200}"
 _TOPIC = r"[^\0-\x1f\x7f+#/$][^\0-\x1f\x7f+#]{0,98}[^\0-\x1f\x7f+#/]|[^\0-\x1f\x7f+#/$]"
@@ -534,7 +535,7 @@ SECTIONS: tuple[Section, ...] = (
                 "A program and its arguments, run by the agent without a shell; what it is about stands in its "
                 "environment, EDGEMON_RULE and so on."),
             Key("url",
-                Text(r"|https?://[!-~]{1,2000}", "https:// or http:// and an address, or empty"), "",
+                Text(_URL, "https:// or http://, a host without a password, and perhaps a port and a path"), "",
                 "Where a webhook is posted, as JSON, by the shipper."),
             Key("to", Addresses(16), [], "Whom an e-mail goes to, by the shipper."),
             Key("timeout", Duration("100ms", "5m"), "10s",

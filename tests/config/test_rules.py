@@ -73,6 +73,11 @@ def test_a_rule_has_defaults_and_its_condition_as_its_name() -> None:
             'e.toml:2: actions.a.command: has the program "reboot", must be a list of at most 64 texts, an absolute '
             "path first and then its arguments; there is no shell",
         ),
+        (
+            "[actions.a]\nurl = 'https://me:secret@duty.example/'",
+            'e.toml:2: actions.a.url: is "https://me:secret@duty.example/", must be https:// or http://, a host '
+            "without a password, and perhaps a port and a path",
+        ),
         ("[actions.a]\ntimeout = '1s'", "e.toml:1: actions.a.command: an action has one of command, url and to"),
         (
             "[actions.a]\ncommand = ['/bin/true']\nurl = 'http://x/'",
