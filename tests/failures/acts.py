@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -36,6 +37,12 @@ min_duration = "2s"
 """
 
 
+EXPECTED = """
+[models.wear.quality]
+max_silence = "4s"
+"""
+
+
 class DeviceFailure(NamedTuple):
     """act: from here it goes wrong.  twin: what resembles it and is well.  prepare: before the agent starts."""
 
@@ -49,6 +56,16 @@ class DeviceFailure(NamedTuple):
     toml: str = ""
     system: str = "[system]\nenabled = false\n"
     prepare: Act | None = None
+
+
+def say_nothing(_world: World) -> None:
+    """The application hangs."""
+
+
+def speak_slowly(world: World) -> None:
+    for _ in range(5):
+        world.send("wear", world.plant.wear(5))
+        time.sleep(1.0)
 
 
 def stop_and_start(world: World) -> None:
@@ -214,6 +231,8 @@ def warm(celsius: float, samples: int) -> Act:
 
 
 OF_DEVICES = [
+    DeviceFailure("silence", "the application hangs, and predicts no more", say_nothing, "quality.silence",
+                  speak_slowly, "a prediction a second", toml=EXPECTED),
     DeviceFailure("agent-killed", "the agent crashes or is killed", kill_agent, "agent.died",
                   stop_and_start, "a stop and a start"),
     DeviceFailure("power-cut", "the device loses power", kill_device, "agent.died",

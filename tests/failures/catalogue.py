@@ -6,13 +6,14 @@ nothing. What goes wrong with devices is in acts.py.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.failures.plant import SENSORS, STATES, Plant, Rows
+from tests.failures.plant import SENSORS, STATES, Column, Plant, Rows
 
 Draw = Callable[[Plant, int], Rows]
 
@@ -121,6 +122,37 @@ def _other_order(plant: Plant, n: int) -> Rows:
     return rows._replace(features={name: rows.features[name] for name in ("state", *SENSORS[::-1])})
 
 
+def _frozen(plant: Plant, n: int) -> Rows:
+    return plant.wear(n).with_feature("flow", np.full(n, 4.25))
+
+
+def _read_twice(share: float) -> Draw:
+    """A share of predictions has the features of the one before."""
+
+    def draw(plant: Plant, n: int) -> Rows:
+        rows = plant.wear(n)
+        again = plant.random.random(n) < share
+        again[0] = False
+        last = np.maximum.accumulate(np.where(again, 0, np.arange(n)))
+        features: dict[str, Column] = {
+            name: [values[at] for at in last] for name, values in rows.features.items()
+        }
+        return rows._replace(features=features)
+
+    return draw
+
+
+def _timed(off_s: float = 0.0, share: float = 0.2) -> Draw:
+    """With times of their own, a share of which is off."""
+
+    def draw(plant: Plant, n: int) -> Rows:
+        off = off_s * (plant.random.random(n) < share)
+        times = time.time() + 0.001 * np.arange(n) + off
+        return plant.wear(n)._replace(ts=times.tolist())
+
+    return draw
+
+
 def _slow(factor: float) -> Draw:
     def draw(plant: Plant, n: int) -> Rows:
         rows = plant.wear(n)
@@ -152,17 +184,29 @@ OF_PREDICTIONS = [
     Failure("columns-swapped", "two features arrive under each other's name", _swapped, "drift.started", "f:flow", 100,
             twin=_other_order, twin_is="the same features in another order"),
     Failure("new-category", "a state that the profile does not know", _states(0.5, 0.3, 0.1, 0.1),
-            "drift.started", "f:state", 300),
+            "quality.new_category", "f:state", 300),
     Failure("category-shares", "states come with other shares", _states(0.3, 0.3, 0.4),
             "drift.started", "f:state", 300),
-    Failure("missing", "one value in five is missing", _some("flow", 0.2, None), "drift.started", "f:flow", 200),
-    Failure("nan", "one value in five is NaN", _some("flow", 0.2, float("nan")), "drift.started", "f:flow", 200),
+    Failure("missing", "one value in five is missing", _some("flow", 0.2, None), "quality.missing", "f:flow", 200),
+    Failure("nan", "one value in five is NaN", _some("flow", 0.2, float("nan")), "quality.nan", "f:flow", 200),
+    Failure("infinite", "one value in five is infinite", _some("flow", 0.2, float("inf")),
+            "quality.infinite", "f:flow", 200),
     Failure("out-of-range", "one value in ten is beyond what the sensor can measure", _some("flow", 0.1, 50.0),
-            "drift.started", "f:flow", 300),
-    Failure("feature-gone", "a feature is not sent any more", _without("flow"), "drift.started", "f:flow", 100,
+            "quality.out_of_range", "f:flow", 300),
+    Failure("feature-gone", "a feature is not sent any more", _without("flow"), "quality.features_changed", "", 100,
             twin=_other_order, twin_is="the same features in another order"),
-    Failure("feature-new", "a feature that was never there", _with_another, "schema.added", "f:vibration", 100),
-    Failure("wrong-type", "a number arrives as text", _some("flow", 1.0, "n/a"), "schema.type", "f:flow", 100),
+    Failure("feature-new", "a feature that was never there", _with_another,
+            "quality.features_changed", "f:vibration", 100),
+    Failure("wrong-type", "a number arrives as text", _some("flow", 1.0, "n/a"), "quality.wrong_type", "f:flow", 100),
+    Failure("stuck", "a sensor sends one value over and over", _frozen, "quality.stuck", "f:flow", 300),
+    Failure("repeated", "one row in five is sent twice", _read_twice(0.2), "quality.repeated", "", 500,
+            twin=_read_twice(0.0)),
+    Failure("late", "one prediction in five is an hour old", _timed(-3_600.0), "quality.late", "", 500,
+            twin=_timed(), twin_is="predictions with times of their own"),
+    Failure("early", "one prediction in five is from the future", _timed(600.0), "quality.early", "", 500,
+            twin=_timed(), twin_is="predictions with times of their own"),
+    Failure("out-of-order", "predictions arrive in disorder", _timed(-30.0), "quality.out_of_order", "", 500,
+            twin=_timed(), twin_is="predictions with times of their own"),
     Failure("output-shift", "the model predicts higher values", _outputs(lambda y: y + 0.3),
             "drift.started", "output", 300),
     Failure("output-collapse", "the model always predicts the same", _outputs(lambda y: np.full(len(y), 2.0)),
