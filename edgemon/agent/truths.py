@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 LABELS = "edgemon_ingest_labels_total"
 # As edgemon.performance.join has it, which is imported when the first label comes.
 UNMATCHED = "edgemon_truth_unmatched_labels_total"
+# Tables that labels begin by themselves (`truth.join` "auto"), and tables of models that were let go, at most.
+MAX_AUTO_TABLES, MAX_OLD_TABLES = 8, 8
 
 
 class Truths:
@@ -59,7 +61,8 @@ class Truths:
 
     def reconfigure(self, model: Model) -> None:
         """Its settings of truths changed: what waits is forgotten, and its record of errors begins anew."""
-        self._tables.pop(model.model, None)
+        if (table := self._tables.pop(model.model, None)) is not None:
+            table.forget("reconfigured")
         model.performance, model.joins = None, False
         self.begin(model, b"")
 
@@ -80,11 +83,30 @@ class Truths:
         if table is None:
             from edgemon.performance.join import JoinTable
 
+            self._make_room()
             truth = model.settings.truth
             table = JoinTable(truth.keep, truth.size_bytes, truth.ttl_s, self._counters)
             self._tables[model.model] = table
         model.joins = True
         return table
+
+    def _make_room(self) -> None:
+        """What waits of models that were let go waits on, of a few of them."""
+        names = {name for name, _ in self._models}
+        old = [name for name in self._tables if name not in names]
+        for name in old[: max(0, len(old) - MAX_OLD_TABLES + 1)]:
+            self._tables.pop(name).forget("model_gone")
+
+    def _is_full(self, joining: list[Model]) -> bool:
+        """Whether labels may begin no other table."""
+        if any(model.settings.truth.join == "always" for model in joining):
+            return False
+        auto = {
+            name
+            for (name, _), model in self._models.items()
+            if name in self._tables and model.settings.truth.join == "auto"
+        }
+        return len(auto) >= MAX_AUTO_TABLES
 
     # -- records
 
@@ -105,6 +127,9 @@ class Truths:
             if not joining:
                 reason = "not_joined" if versions else "no_model"
                 self._counters.add(UNMATCHED, reason=reason)
+                return None
+            if self._is_full(joining):
+                self._counters.add(UNMATCHED, reason="too_many_tables")
                 return None
             for model in joining:
                 table = self._join(model)

@@ -81,6 +81,13 @@ class _Waiting:
             lost += self._drop_oldest()
         return lost
 
+    def clear(self) -> int:
+        """How many that were not joined were there."""
+        lost = sum(value is not None for _, value, _, _ in self.entries.values())
+        self.entries.clear()
+        self.bytes = 0
+        return lost
+
     def _drop_oldest(self) -> bool:
         _, (_, value, size, _) = self.entries.popitem(last=False)
         self.bytes -= size
@@ -190,6 +197,13 @@ class JoinTable:
             self._counters.add(FORGOTTEN, expired, reason="expired")
         if unmatched := self._labels.expire(now_s):
             self._counters.add(UNMATCHED, unmatched, reason="no_prediction")
+
+    def forget(self, reason: str) -> None:
+        """Let go of everything."""
+        if lost := self._predictions.clear():
+            self._counters.add(FORGOTTEN, lost, reason=reason)
+        if lost := self._labels.clear():
+            self._counters.add(UNMATCHED, lost, reason=reason)
 
     @property
     def waiting(self) -> int:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from edgemon.agent.truths import MAX_AUTO_TABLES, MAX_OLD_TABLES
 from edgemon.drift.build import ProfileBuilder
 from edgemon.drift.profile import Profile
 from edgemon.errors import DamagedError
 from edgemon.performance.join import FORGOTTEN, UNMATCHED
-from edgemon.records import Failure, Label, Row
+from edgemon.records import Failure, Label, Prediction, Row
 from tests.agent.test_pipeline import SECOND, WALL_S, Harness
 
 
@@ -262,10 +263,34 @@ def test_another_configuration_of_truths_begins_anew() -> None:
     known = device.predicted()
     changed = Device('truth = { join = "always", keep = 5 }\n').config
     device.pipeline.reconfigure(changed, {}, round(device.now_s * SECOND))
+    assert device.counters.get(FORGOTTEN, reason="reconfigured") == 1
     device.labelled(known, 1.0)
     assert "truth" not in device.windows()
     device.labelled(device.predicted(), 1.0)
     assert device.windows()["truth"]["n"] == 1
+
+
+def test_labels_begin_only_so_many_tables_by_themselves() -> None:
+    device = Device()
+    for number in range(MAX_AUTO_TABLES + 2):
+        record = Prediction(f"m{number}", "", {}, 0.5, None, str(number), None)
+        device.pipeline.prediction(record, 100 * SECOND, WALL_S)
+        device.labelled(str(number), 1.0, model=f"m{number}")
+    assert device.unmatched("too_many_tables") == 2
+    device.labelled("0", 1.0, model="m0")
+    assert device.unmatched("twice") == 1  # the first waits: its prediction was before the table
+
+
+def test_tables_of_models_that_are_gone_are_few() -> None:
+    device = Device('truth = { join = "always", ttl = "1d" }\nversion_ttl = "60s"\n')
+    for number in range(MAX_OLD_TABLES + 3):
+        now_ns = (100 + 200 * number) * SECOND
+        record = Prediction(f"m{number}", "", {}, 0.5, None, "a", None)
+        device.pipeline.prediction(record, now_ns, WALL_S)
+        device.pipeline.close_due_windows(now_ns + 100 * SECOND)
+    assert list(device.pipeline.models) == []
+    assert len(device.pipeline.truths._tables) == MAX_OLD_TABLES + 1
+    assert device.counters.get(FORGOTTEN, reason="model_gone") == 2
 
 
 # -- restarts
