@@ -94,7 +94,7 @@ class Truths:
         """What waits of models that were let go waits on, of a few of them."""
         names = {name for name, _ in self._models}
         old = [name for name in self._tables if name not in names]
-        for name in old[: max(0, len(old) - MAX_OLD_TABLES + 1)]:
+        for name in old[: max(0, len(old) - MAX_OLD_TABLES)]:
             self._tables.pop(name).forget("model_gone")
 
     def _is_full(self, joining: list[Model]) -> bool:
