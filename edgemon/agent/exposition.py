@@ -59,7 +59,7 @@ _HELP = {
     "edgemon_rules_dropped_actions_total": "Actions of rules that were not done, by reason.",
     "edgemon_rules_dropped_instances_total": "Models, streams and series that a rule had no room for.",
     "edgemon_rules_fired_total": "Times that a rule began to fire.",
-    "edgemon_rules_suppressed_total": "Of these, those that were not told, by the rule's own limits.",
+    "edgemon_rules_suppressed_total": "Of these, those that were not told when they began, by the rule's own limits.",
     "edgemon_remote_applied_total": "Desired configurations that were put in force, on trial.",
     "edgemon_remote_confirmed_total": "Desired configurations that passed their trial.",
     "edgemon_remote_refused_total": "Desired configurations that were refused, by reason.",

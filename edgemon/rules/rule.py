@@ -45,7 +45,7 @@ class Notice(NamedTuple):
     """A rule began to fire, or ceased to.
 
     state: "fired" | "cleared".  values: of the figures of the condition that decided.  since_s: how long it has held.
-    suppressed: firings of the rule that were not told since the last one that was.
+    suppressed: firings of the rule that were never told, since the last one that was.
     """
 
     rule: RuleSettings
@@ -71,9 +71,10 @@ class Instance:
 
     @property
     def waits(self) -> bool:
-        """Whether time alone may change it."""
-        firing = self.fired_s is not None
-        return (self.clearing_s if firing else self.pending_s) is not None
+        """Whether time alone may change it, or have it told."""
+        if self.fired_s is not None:
+            return self.clearing_s is not None or not self.told
+        return self.pending_s is not None
 
 
 class Rule:
@@ -94,8 +95,8 @@ class Rule:
         self.instances: dict[Key, Instance] = {}
         self._limit = TellLimit(settings.max_per_hour, _HOUR_S)
         self.fired = 0
-        self.suppressed = 0
-        self.untold = 0  # suppressed since the last that was told
+        self.suppressed = 0  # not told when they began
+        self.untold = 0  # of these, not told at all since the last that was
         self.left_out = 0  # instances for which there was no room
 
     @property
@@ -151,14 +152,40 @@ class Rule:
         since_s = now_s - instance.pending_s
         instance.pending_s, instance.fired_s, instance.clearing_s = None, now_s, None
         self.fired += 1
-        instance.told = self._rested(instance, now_s) and self._limit.allow("", now_s)
-        if not instance.told:
-            self.suppressed += 1
-            self.untold += 1
+        instance.told = False
+        if notice := self._tell(instance, key, read, since_s, now_s):
+            return notice
+        self.suppressed += 1
+        self.untold += 1
+        return None
+
+    def _tell(
+        self,
+        instance: Instance,
+        key: Key,
+        read: Callable[[str], float | None],
+        since_s: float,
+        now_s: float,
+    ) -> Notice | None:
+        """That it fires, where the limits allow it."""
+        if not self._rested(instance, now_s) or not self._limit.allow("", now_s):
             return None
-        instance.told_s = now_s
+        instance.told, instance.told_s = True, now_s
         untold, self.untold = self.untold, 0
         return self._notice("fired", key, self.when, read, since_s, untold)
+
+    def _tell_late(
+        self, instance: Instance, key: Key, read: Callable[[str], float | None], now_s: float
+    ) -> Notice | None:
+        """What was not told when it began and goes on is told as soon as it may be."""
+        assert instance.fired_s is not None
+        if instance.told or truth(self.when.node, read) is not True:
+            return None
+        before, self.untold = self.untold, max(0, self.untold - 1)  # itself is told now
+        notice = self._tell(instance, key, read, now_s - instance.fired_s, now_s)
+        if notice is None:
+            self.untold = before
+        return notice
 
     def _may_clear(
         self, instance: Instance, key: Key, read: Callable[[str], float | None], now_s: float
@@ -170,7 +197,7 @@ class Rule:
             is_over, for_s = truth(self.when.node, read) is False, 0.0
         if not is_over:  # what is unknown ends nothing
             instance.clearing_s = None
-            return None
+            return self._tell_late(instance, key, read, now_s)
         if instance.clearing_s is None:
             instance.clearing_s = now_s
         if now_s - instance.clearing_s < for_s:

@@ -296,6 +296,21 @@ def test_firings_within_min_interval_are_counted_and_not_told() -> None:
     assert world.engine.status(0.0)[0]["suppressed"] == 4
 
 
+def test_what_was_not_told_when_it_began_is_told_when_it_goes_on_for_so_long() -> None:
+    world = World('when = "drift.d > 0.2"\nclear = "drift.d < 0.1"\nmin_interval = "10m"')
+    assert world.window(0.0, 0.3) == FIRED
+    assert world.window(60.0, 0.05) == CLEARED
+    assert world.window(120.0, 0.3) == []  # and it stays
+    assert world.look(599.0) == []
+    world.window(599.5, 0.15)
+    assert world.look(600.0) == []  # it is between the two
+    assert world.window(660.0, 0.3) == FIRED
+    assert world.engine.status(0.0)[0]["suppressed"] == 1
+    assert world.engine.rules[0].untold == 0
+    assert world.window(720.0, 0.3) == []
+    assert world.window(780.0, 0.05) == CLEARED
+
+
 def test_no_more_than_max_per_hour_are_told_of_all_instances() -> None:
     engine = Engine(rules('when = "drift.d > 0.2"\nmax_per_hour = 3'), (), 0.0)
     rows = [stream_row(f"f:{number}", d=0.3) for number in range(10)]
