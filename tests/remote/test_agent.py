@@ -248,7 +248,9 @@ def test_on_a_copied_card_it_is_not_in_force_and_the_revision_still_counts(devic
     assert device.send(message(8, device="cam-8"))["in_force"] == 8
 
 
-def test_a_damaged_memory_refuses_all_until_a_person_clears_it(device: Device) -> None:
+def test_a_damaged_memory_refuses_all_until_a_person_clears_it(
+    device: Device, capsys: pytest.CaptureFixture[str]
+) -> None:
     agent = device.start()
     device.send(message(7))
     assert device.stop(agent) == 0
@@ -256,6 +258,10 @@ def test_a_damaged_memory_refuses_all_until_a_person_clears_it(device: Device) -
     device.start()
     assert "is damaged" in device.send(message(8))["refused"]["reason"]
     assert device.report()["status"] == "damaged"
+    assert (
+        main(["check", "--config", str(device.file)]) == 0
+    )  # or systemd would never start it again
+    assert "from afar  NOT in force: " in capsys.readouterr().out
     assert main(["remote", "clear", "--revision", "7", "--config", str(device.file)]) == 0
     assert device.send(message(8))["in_force"] == 8
 
