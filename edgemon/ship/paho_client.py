@@ -1,31 +1,37 @@
-"""paho's client without what it imports for websockets, proxies and a log of its own: 3.5 MB that a shipper never uses.
+"""paho's client without what it imports for websockets, proxies and a log of its own: 3.9 MB that a shipper never uses.
 
-Those modules are empty while paho is imported, and forgotten afterwards: whoever else wants one gets the real one.
-What would use them in paho fails: "websockets" as `transport`, its own connect(), enable_logger(), an empty client id.
+In the place of those modules stand-ins, which import the real one as soon as something of it is asked for. Only paho
+has them: whoever else imports one gets the real one.
 """
 
 from __future__ import annotations
 
+import importlib
 import ssl  # noqa: F401  before paho: what it imports itself must be real
 import sys
+import urllib
 from types import ModuleType
 
 _UNUSED = ("urllib.parse", "urllib.request", "logging", "hashlib", "uuid")
 
 
-def _stand_in(name: str) -> ModuleType:
-    module = ModuleType(name)
-    # paho has a table from its levels to these.
-    vars(module).update(DEBUG=10, INFO=20, WARNING=30, ERROR=40)
-    return module
+class _Later(ModuleType):
+    # paho makes a table of them.
+    DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(importlib.import_module(self.__name__), name)
 
 
-_put = {name: _stand_in(name) for name in _UNUSED if name not in sys.modules}
+_put = {name: _Later(name) for name in _UNUSED if name not in sys.modules}
 sys.modules.update(_put)
 try:
     from paho.mqtt import client
 finally:
-    for _name in _put:
+    for _name, _module in _put.items():
         del sys.modules[_name]
+        package, _, inside = _name.rpartition(".")
+        if package:
+            setattr(urllib, inside, _module)  # where paho looks for it
 
 __all__ = ["client"]
