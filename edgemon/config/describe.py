@@ -7,8 +7,9 @@ import textwrap
 from collections.abc import Iterable, Mapping
 
 from edgemon.config.checks import MAX_SOCKET_PATH_BYTES
+from edgemon.config.keys import LIST, NAMED, ONE, Key, Section
 from edgemon.config.plugins import PLUGINS
-from edgemon.config.schema import LIST, NAMED, ONE, SECTIONS, Key, Section
+from edgemon.config.schema import SECTIONS
 from edgemon.config.settings import Config
 from edgemon.config.tables import Table
 from edgemon.config.values import Boolean, Path, bare_key, literal

@@ -13,9 +13,10 @@ from _blake2 import blake2b  # not hashlib, which loads OpenSSL: 3.6 MB that the
 
 from edgemon.config.checks import clashes
 from edgemon.config.device import device_name
+from edgemon.config.keys import LIST, NAMED, Key, Section
 from edgemon.config.locate import KeyPath, line_of, locate
 from edgemon.config.reach import leaves, refusal
-from edgemon.config.schema import BY_NAME, LIST, NAMED, SECTIONS, Key, Section
+from edgemon.config.schema import BY_NAME, SECTIONS
 from edgemon.config.settings import (
     Config,
     DriftSettings,

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 from edgemon.config.checks import Clash
 from edgemon.config.conditions import Command
-from edgemon.config.schema import COLLECTORS, Key, Section
+from edgemon.config.keys import Key, Section
+from edgemon.config.schema import COLLECTORS
 from edgemon.config.settings import Config, PluginSettings
 from edgemon.config.trust import distrust
 from edgemon.config.values import (

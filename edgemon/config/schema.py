@@ -7,9 +7,9 @@ in checks.py. The field's name is the key's with its unit: a duration gets `_s`,
 from __future__ import annotations
 
 from edgemon.config import reach
-from edgemon.config.conditions import Addresses, Command, Condition, Doing
+from edgemon.config.keys import Key, Section
+from edgemon.config.rule_keys import ACTIONS, RULES
 from edgemon.config.settings import (
-    ActionSettings,
     AgentSettings,
     AnomalySettings,
     BatchSettings,
@@ -22,7 +22,6 @@ from edgemon.config.settings import (
     QualitySettings,
     RedactSettings,
     RemoteSettings,
-    RuleSettings,
     S3Settings,
     ShipSettings,
     SpoolSettings,
@@ -39,12 +38,12 @@ from edgemon.config.tables import (
     Table,
 )
 from edgemon.config.values import (
+    PLAIN,
     Boolean,
     Choice,
     Duration,
     Integer,
     Integers,
-    Kind,
     Listen,
     Mode,
     Path,
@@ -56,7 +55,6 @@ from edgemon.config.values import (
     Words,
 )
 from edgemon.quality.kinds import KINDS
-from edgemon.typed import NamedTuple
 
 COLLECTORS = (
     "cpu",
@@ -71,60 +69,8 @@ COLLECTORS = (
 )
 
 
-ONE, LIST, NAMED = "one", "list", "named"
-
-
-class Key(NamedTuple):
-    """One key of a section.
-
-    default: as TOML gives it.  doc: one line.  implied: words for a default that depends on other
-    keys.  restart: a running edgemon cannot change it.  common: `edgemon init` writes it live.
-    """
-
-    name: str
-    kind: Kind
-    default: object
-    doc: str
-    implied: str = ""
-    restart: bool = False
-    common: bool = False
-
-    @property
-    def field(self) -> str:
-        """Its name in settings.py."""
-        if isinstance(self.kind, Duration):
-            return self.name + "_s"
-        if isinstance(self.kind, Size) and not self.name.endswith("_bytes"):
-            return self.name + "_bytes"
-        return self.name
-
-
-class Section(NamedTuple):
-    """One table of the file; settings: the NamedTuple that its values become.
-
-    form: ONE table; an array of them, LIST; or a table of them, each with a name that the user gives, NAMED.
-    """
-
-    name: str
-    settings: type
-    doc: str
-    keys: tuple[Key, ...]
-    form: str = ONE
-
-    @property
-    def header(self) -> str:
-        """As it stands in the file."""
-        if self.name == "models":
-            return '[models."*"]'
-        forms = {ONE: "[{}]", LIST: "[[{}]]", NAMED: "[{}.NAME]"}
-        return forms[self.form].format(self.name)
-
-
 _NAME = r"[A-Za-z0-9._-]{1,64}"
 _NAME_ALLOWED = "1 to 64 of the characters A-Z a-z 0-9 . _ -"
-_URL = r"|https?://(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:[1-9][0-9]{0,4})?([/?][!-~]{0,2000})?"
-_PATTERN = r"[^\0-\x1f\x7f]{1,128}"
-_PLAIN = r"[^\0-\x1f\x7f]{0,200}"
 _TOPIC = r"[^\0-\x1f\x7f+#/$][^\0-\x1f\x7f+#]{0,98}[^\0-\x1f\x7f+#/]|[^\0-\x1f\x7f+#/$]"
 
 # A table: rows stand as they read best.
@@ -252,7 +198,7 @@ SECTIONS: tuple[Section, ...] = (
             Key("socket", Path(), "", "Path of the socket, at most 107 bytes long.",
                 implied="`ingest.sock` in `agent.run_dir`", restart=True),
             Key("mode", Mode(), "0660", "Permissions of the socket.", restart=True, common=True),
-            Key("group", Text(_PLAIN, "the name of a group of this machine, or empty"), "",
+            Key("group", Text(PLAIN, "the name of a group of this machine, or empty"), "",
                 "Group that owns the socket; its members may connect.",
                 implied="the agent's own group", restart=True),
             Key("dgram", Path(), "",
@@ -447,10 +393,10 @@ SECTIONS: tuple[Section, ...] = (
                 implied="those of the system"),
             Key("cert_file", Path("file"), "", "Certificate of this device."),
             Key("key_file", Path("file"), "", "Key of this device's certificate."),
-            Key("username", Text(_PLAIN, "at most 200 printable characters"), "", "User name."),
+            Key("username", Text(PLAIN, "at most 200 printable characters"), "", "User name."),
             Key("password_file", Path("file"), "",
                 "File whose first line is the password; passwords do not stand in this file."),
-            Key("client_id", Text(_PLAIN, "at most 200 printable characters"), "",
+            Key("client_id", Text(PLAIN, "at most 200 printable characters"), "",
                 "Name of this client at the broker; two with one name throw each other out.",
                 implied="`edgemon-` and the device's name"),
             Key("keepalive", Duration("5s", "18h", whole=True), "60s",
@@ -498,75 +444,8 @@ SECTIONS: tuple[Section, ...] = (
             Key("mode", Mode(), "0660", "Permissions of that Unix socket.", restart=True),
         ),
     ),
-    Section(
-        "rules",
-        RuleSettings,
-        "What is to be told or done, and when; the language and the figures are in rules.md. One [[rules]] a rule.",
-        (
-            Key("name", Text(_PLAIN, "at most 200 printable characters"), "",
-                "Its name in events, notifications and `edgemon status`; each another.", implied="the text of `when`"),
-            Key("when", Condition(), "",
-                'The condition, such as "drift.d > 0.2 for 5m", "latency.p99 > 250ms" or "silence > 2m".',
-                implied="none, it must be given"),
-            Key("clear", Condition(), "",
-                'What ends it, such as "drift.d < 0.15 for 10m"; between the two nothing changes.',
-                implied="that the condition does not hold any more"),
-            Key("severity", Choice("info", "warning", "alarm"), "warning",
-                'How grave it is; an "alarm" starts a burst of the shipper.'),
-            Key("model", Text(_PATTERN, "a name of 1 to 128 characters, * for anything"), "*",
-                "Models that it holds for."),
-            Key("stream", Text(_PATTERN, "a name of 1 to 128 characters, * for anything"), "*",
-                'Streams that it holds for, such as "latency" or "f:amount".'),
-            Key("min_interval", Duration("0s", "31d"), "5m",
-                "Between two that are told of one model, stream or series; others are counted."),
-            Key("max_per_hour", Integer(1, 1000), 20,
-                "That are told of the rule in an hour, whomever they are about; others are counted."),
-            Key("do", Doing(), ["event", "log"], "What follows when it begins and when it is over."),
-        ),
-        LIST,
-    ),
-    Section(
-        "actions",
-        ActionSettings,
-        "What rules can have done beside events and log lines, by name: a command, a webhook, or an e-mail. Never "
-        "taken from anywhere but this file.",
-        (
-            Key("command", Command(), [],
-                "A program and its arguments, run by the agent without a shell; what it is about stands in its "
-                "environment, EDGEMON_RULE and so on."),
-            Key("url",
-                Text(_URL, "https:// or http://, a host without a password, and perhaps a port and a path"), "",
-                "Where a webhook is posted, as JSON, by the shipper."),
-            Key("to", Addresses(16), [], "Whom an e-mail goes to, by the shipper."),
-            Key("timeout", Duration("100ms", "5m"), "10s",
-                "How long it may take; a command is killed then."),
-            Key("on", Choice("auto", "fired", "cleared", "both"), "auto",
-                'Whether it is done when a rule fires, when that is over, or both; "auto" is "fired" for a command and '
-                '"both" for the others.'),
-            Key("max_per_hour", Integer(1, 1000), 60,
-                "Webhooks or e-mails of this name in an hour; more wait."),
-            Key("hmac_key_file", Path("file"), "",
-                "File whose first line is a key: a webhook then has the header X-Edgemon-Signature with the "
-                "HMAC-SHA256 of its body."),
-            Key("token_file", Path("file"), "",
-                "File whose first line is a token, sent with a webhook as `Authorization: Bearer`."),
-            Key("ca_file", Path("file"), "", "Certificates that vouch for the server.",
-                implied="those of the system"),
-            Key("sender", Text(r"|[^\s@<>,;]{1,64}@[^\s@<>,;]{1,255}", "an address, or empty"), "",
-                "Whom an e-mail is from."),
-            Key("smtp_host",
-                Text(r"[A-Za-z0-9._:%-]{0,253}", "a host name or an address, without a scheme or port"), "",
-                "The server that takes e-mails."),
-            Key("smtp_port", Integer(0, 65535), 0, "Its port.", implied="587, 465 or 25, by `security`"),
-            Key("security", Choice("starttls", "tls", "none"), "starttls",
-                "How the connection to it is encrypted."),
-            Key("username", Text(_PLAIN, "at most 200 printable characters"), "",
-                "User name at that server."),
-            Key("password_file", Path("file"), "",
-                "File whose first line is the password; else EDGEMON_SMTP_PASSWORD in the shipper's environment."),
-        ),
-        NAMED,
-    ),
+    RULES,
+    ACTIONS,
     Section(
         "log",
         LogSettings,

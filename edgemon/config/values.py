@@ -15,6 +15,7 @@ from edgemon.config.units import (
 )
 
 _MAX_SHOWN = 60
+PLAIN = r"[^\0-\x1f\x7f]{0,200}"  # for a Text on one line, which may be empty
 _SHORT_ESCAPES = {"\t": "\\t", "\n": "\\n", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
 
 

@@ -14,7 +14,8 @@ from edgemon.config import default_text, parse
 from edgemon.config.checks import MAX_SOCKET_PATH_BYTES
 from edgemon.config.describe import default_text as text_for
 from edgemon.config.describe import folders, markdown, show
-from edgemon.config.schema import ONE, SECTIONS
+from edgemon.config.keys import ONE
+from edgemon.config.schema import SECTIONS
 from edgemon.errors import ConfigError
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "configuration.md"

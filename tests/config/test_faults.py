@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgemon.config import fault_at, load, parse
-from edgemon.config.schema import ONE, SECTIONS
+from edgemon.config.keys import ONE
+from edgemon.config.schema import SECTIONS
 from edgemon.errors import ConfigError
 
 
