@@ -97,41 +97,65 @@ static bool all_plain(const em_quality *quality, const double *x, size_t count)
     return odd == 0;
 }
 
-static unsigned push(em_quality *quality, double x)
+/* Follows the run through values until one is out of range or ends it in a way that is told: how many. Without branches
+ * on whether a value repeats, which nobody can predict. */
+static size_t follow(em_quality *quality, const double *x, size_t count, double low, double high,
+                     unsigned *told)
 {
-    unsigned told = 0, yes = 0;
-    if (x == quality->last) {
-        quality->ties += quality->counting;
-        if (++quality->run == quality->run_limit && !quality->stuck)
-            told |= EM_QUALITY_RUN;
-        if (quality->run > quality->longest)
-            quality->longest = quality->run;
-    } else {
-        if (quality->stuck)
-            told |= EM_QUALITY_MOVED;
-        quality->last = x;
-        quality->run = 1;
+    double last = quality->last;
+    uint64_t run = quality->run, longest = quality->longest, limit = quality->run_limit, ties = 0;
+    bool stuck = quality->stuck;
+    size_t i = 0;
+    for (; i < count && *told == 0 && x[i] >= low && x[i] <= high; i++) {
+        uint64_t same = x[i] == last;
+        run = (run & (0 - same)) + 1;
+        ties += same;
+        longest = run > longest ? run : longest;
+        last = x[i];
+        if (stuck ? !same : run == limit)
+            *told = stuck ? EM_QUALITY_MOVED : EM_QUALITY_RUN;
     }
-    quality->numbers += quality->counting;
-    if (!(x >= quality->low && x <= quality->high))
-        yes = isinf(x) ? 1u << EM_ASK_INFINITE : 1u << EM_ASK_OUTSIDE;
-    return told | em_rates_answer(&quality->rates, yes);
+    quality->last = last;
+    quality->run = run;
+    quality->longest = longest;
+    if (quality->counting) {
+        quality->ties += ties;
+        quality->numbers += i;
+    }
+    return i;
+}
+
+/* One beyond the range: the run goes on all the same. */
+static unsigned push_outside(em_quality *quality, double x)
+{
+    unsigned told = 0;
+    follow(quality, &x, 1, (double)-INFINITY, (double)INFINITY, &told);
+    return told | em_rates_answer(&quality->rates, 1u << (isinf(x) ? EM_ASK_INFINITE : EM_ASK_OUTSIDE));
 }
 
 size_t em_quality_push_until(em_quality *quality, const double *x, size_t count, unsigned *told)
 {
+    size_t done = 0;
     *told = 0;
     if (count != 0 && !quality->stuck && quality->rates.until >= count &&
         all_plain(quality, x, count)) {
         quality->last = x[count - 1];
         quality->run = 1;
+        quality->longest = quality->longest > 1 ? quality->longest : 1;
         quality->numbers += quality->counting ? count : 0;
         *told = pass(&quality->rates, count);
         return count;
     }
-    size_t done = 0;
-    while (done < count && *told == 0)
-        *told = push(quality, x[done++]);
+    while (done < count && *told == 0) {
+        uint64_t until = quality->rates.until;
+        size_t most = until < count - done ? (size_t)until : count - done;
+        size_t taken = follow(quality, x + done, most, quality->low, quality->high, told);
+        done += taken;
+        if (taken != 0)
+            *told |= pass(&quality->rates, taken);
+        if (*told == 0 && taken < most)
+            *told = push_outside(quality, x[done++]);
+    }
     return done;
 }
 

@@ -208,7 +208,14 @@ class ModelQuality:
                 self._saved[name] = saved
                 self._begin(name, bool(saved["text"]))
             self.rows.restore(state["rows"])
-        except (ValueError, KeyError, TypeError, OverflowError, msgpack.UnpackException) as error:
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            msgpack.UnpackException,
+        ) as error:
             what = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise DamagedError(f"quality state: {what or type(error).__name__}") from error
 
