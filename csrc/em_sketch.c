@@ -265,14 +265,14 @@ static inline bool push_group(em_sketch *sketch, const double *x)
         low[side] = sides[side]->count != 0 ? sides[side]->low : INT32_MAX;
         high[side] = sides[side]->high;
     }
-    uint64_t zeros = 0, negatives = 0, *places[GROUP];
+    uint64_t zeros = 0, negatives = 0;
+    uint32_t places[GROUP];
     for (int i = 0; i < GROUP; i++) {
         bool zero = x[i] == 0.0, negative = x[i] < 0.0;
         int32_t index = (int32_t)bins[i];
         bool sure = is_sure(sketch, positions[i], bins[i], fabs(x[i]));
         unsure |= (!sure | (index < low[negative]) | (index > high[negative])) & !zero;
-        uint32_t place = place_of(sketch, negative, (uint32_t)(high[negative] - index));
-        places[i] = zero ? &zeros : &sketch->bins[place];
+        places[i] = place_of(sketch, negative, (uint32_t)(high[negative] - index));
         negatives += negative;
     }
     if (unsure)
@@ -281,7 +281,7 @@ static inline bool push_group(em_sketch *sketch, const double *x)
         double value = x[i] + 0.0; /* -0.0 becomes 0.0 */
         sketch->min = value < sketch->min ? value : sketch->min;
         sketch->max = value > sketch->max ? value : sketch->max;
-        ++*places[i];
+        ++*(value == 0.0 ? &zeros : &sketch->bins[places[i]]);
     }
     sketch->zeros += zeros;
     sketch->negative.count += negatives;
