@@ -46,9 +46,25 @@ static uint64_t hash_bytes(uint64_t hash, const uint8_t *data, uint32_t size)
     return mix(hash ^ rest);
 }
 
-static bool same(const uint8_t *a, const uint8_t *b, uint32_t size)
+static inline uint64_t word_at(const uint8_t *at)
 {
-    return size == 0 || memcmp(a, b, size) == 0;
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
+/* Names are short: by words, of which the last two may overlap, and without a call. */
+static inline bool same(const uint8_t *a, const uint8_t *b, uint32_t size)
+{
+    uint64_t differ = 0;
+    if (size >= 8) {
+        for (uint32_t i = 0; i + 8 < size; i += 8)
+            differ |= word_at(a + i) ^ word_at(b + i);
+        return (differ | (word_at(a + size - 8) ^ word_at(b + size - 8))) == 0;
+    }
+    for (uint32_t i = 0; i < size; i++)
+        differ |= (uint64_t)(a[i] ^ b[i]);
+    return differ == 0;
 }
 
 static bool is_model(const em_model *model, em_span name, em_span version)
@@ -385,7 +401,7 @@ static int64_t slot_of(const em_table *table, em_model *model, const em_event *e
     if (guess < model->stream_count) {
         const em_stream *stream = &model->streams[guess];
         if (stream->name_size == name.size && name.size != 0 &&
-            memcmp(stream->name, name.data, name.size) == 0)
+            same(stream->name, name.data, name.size))
             return guess;
     }
     int64_t slot = find_feature(table, model, name);
