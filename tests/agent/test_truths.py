@@ -223,6 +223,28 @@ def test_accuracy_is_estimated_without_a_truth_and_a_fall_is_told() -> None:
     assert len(device.of("performance.recovered")) == 1
 
 
+def test_a_drop_that_truths_and_estimate_see_is_one_event_and_over_when_both_are_calm() -> None:
+    device, chance = Device('truth = { join = "always" }\n', profile_of()), random.Random(2)
+
+    def both(count: int, low: float, high: float) -> None:
+        for _ in range(count):
+            score = chance.uniform(low, high)
+            device.labelled(device.predicted(score), float(chance.random() < score))
+        device.windows()
+
+    both(4_000, 0.0, 1.0)
+    both(3_000, 0.45, 0.55)
+    status: Any = device.pipeline.models["m", "1"].status(0.0)["performance"]
+    assert status["drop"] == ["estimate", "truth"]
+    assert [event.type for event in device.events if event.type.startswith("performance")] == [
+        "performance.drop"
+    ]
+    both(1_000, 0.0, 1.0)  # the estimate is calm at once, the truths after a whole window
+    assert device.of("performance.recovered") == []
+    both(4_000, 0.0, 1.0)
+    assert len(device.of("performance.recovered")) == len(device.of("performance.drop")) == 1
+
+
 def test_without_a_calibration_nothing_is_estimated() -> None:
     builder = ProfileBuilder("m")
     for k in range(2_000):
