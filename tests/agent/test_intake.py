@@ -270,6 +270,17 @@ def test_faults_of_the_data_are_told_at_the_same_prediction(model: str, more: st
     assert fast.pipeline.table.predictions >= len(events) - 101
 
 
+def test_rows_that_repeat_are_seen_across_reads() -> None:
+    rows = [(1.0, 5.0), (1.0, 5.0), (2.0, 5.0), (2.0, 5.0), (2.0, 6.0), (None, 6.0), (None, 6.0)]
+    events = [
+        {"model": "m", "output": 0.5, "features": {"a": a, "b": b}} for a, b in [*rows, *rows[::-1]]
+    ]
+    fast, _ = play([feeding(predictions(2)), *(feeding([event]) for event in events)])
+    rows_out: Any = fast.state()["out"]
+    repeated = [row["repeated"] for _, row, _ in rows_out["agg"] if row["stream"] == ""]
+    assert repeated == [7]
+
+
 def test_what_is_absent_is_told_once_and_needs_no_python() -> None:
     events = predictions(10)
     events += [{"model": "m", "output": 0.5, "features": {"b": 0.1}}] * 30
