@@ -278,8 +278,11 @@ SECTIONS: tuple[Section, ...] = (
                                TruthSettings),
                 {}, "How truths that come later find their predictions, such as { ttl = \"1d\" }.",
                 implied="as below"),
-            Key("quality", Table("a table with any of the keys below", _QUALITY, QualitySettings), {},
-                "Faults of the model's data.", implied="as below"),
+            Key("quality", Table("a table with any of the keys of [models.NAME.quality]", _QUALITY,
+                                 QualitySettings),
+                {}, "Faults of the model's data (docs/quality.md): rules, and what is counted and not told, such as "
+                '{ max_silence = "30s", range = { amount = [0, 10000] }, ignore = ["late"] }.',
+                implied="what its profile and its first predictions let expect"),
             Key("window", Duration("1s", "1d"), "60s", "Length of one window of aggregates.",
                 common=True),
             Key("max_versions", Integer(1, 64), 2,
