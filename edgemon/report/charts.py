@@ -183,3 +183,14 @@ def _paths(
                 path += f"H{px:.1f}V{py:.1f}" if curve.steps else f"L{px:.1f} {py:.1f}"
             yield f'<path class="{curve.style}" d="{path}"/>'
         part = []
+
+
+def cell(value: str, *, bad: bool = False) -> str:
+    """A number in a table."""
+    return f'<td class="n{" bad" if bad else ""}">{text(value)}</td>'
+
+
+def percent(share: float) -> str:
+    """A share in two or three digits."""
+    value = 100 * share
+    return f"{value:.0f} %" if value >= 10 or value == 0 else f"{value:.2g} %"

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, pairwise
 from statistics import median
-from typing import Any
 
 from edgemon.cli._terminal import counted, human_bytes, human_count, human_duration
 from edgemon.report import charts
-from edgemon.report.charts import Curve, bars, bytes_top, chart, date, nice_top, text
+from edgemon.report.charts import (
+    Curve,
+    bars,
+    bytes_top,
+    cell,
+    chart,
+    date,
+    nice_top,
+    percent,
+    text,
+)
 from edgemon.report.figures import BUCKETS, Model, Point, Report, Series, Stream, number
-from edgemon.report.performance import Performance
+from edgemon.report.scores import performance
 from edgemon.report.style import STYLE
 
 # All charts of a page; the rest is named as left out. Each takes 3 to 8 KB.
@@ -117,7 +126,7 @@ class _Page:
             for stream in model.streams:
                 bad = stream.missing + stream.nan + stream.wrong_type
                 if bad > 0.01 * (stream.n + bad):
-                    share = _share(bad / (stream.n + bad))
+                    share = percent(bad / (stream.n + bad))
                     yield f"{_name(model)}: {share} of {text(_plain(stream.name))} is missing, NaN or of a wrong type"
         if of.gap_batches:
             missing = counted(of.gap_batches, "batch", "batches")
@@ -144,7 +153,7 @@ class _Page:
             latencies = [("p50", "b", model.p50), ("p95", "a", model.p95), ("p99", "c", model.p99)]
             yield self._over_time("Latency", latencies, _seconds)
         yield "</div>"
-        yield from self._performance(model.performance)
+        yield from performance(model.performance, self._over_time)
         tested = [s for s in model.streams if any(point.value is not None for point in s.drift)]
         if tested:
             yield "<h3>How far each stream is from its reference</h3>"
@@ -166,50 +175,8 @@ class _Page:
             yield '<div class="charts">'
             for stream in poor:
                 title = f"{_plain(stream.name)}: missing, NaN or wrong type"
-                yield self._over_time(title, [("share", "c", stream.bad)], _share)
+                yield self._over_time(title, [("share", "c", stream.bad)], percent)
             yield "</div>"
-
-    def _performance(self, of: Performance) -> Iterator[str]:
-        pictures = []
-        if of.accuracy or of.estimate:
-            curves = [
-                ("measured", "a", _points(of.accuracy)),
-                ("estimated", "b", _points(of.estimate)),
-            ]
-            drawn = [curve for curve in curves if curve[2]]
-            note = (
-                "estimated: from the model's own confidences, calibrated with its profile"
-                if of.estimate
-                else ""
-            )
-            pictures.append(self._over_time("Accuracy", drawn, _share, note, lambda _: 1.0))
-        if of.mae:
-            curves = [("MAE", "a", _points(of.mae)), ("RMSE", "b", _points(of.rmse))]
-            pictures.append(self._over_time("Errors of predictions", curves, lambda y: f"{y:.4g}"))
-        if of.errors:
-            title = "Predictions that failed, as the application said"
-            pictures.append(self._over_time(title, [("share", "c", _points(of.errors))], _share))
-        if pictures:
-            yield f'<h3>How well it does</h3><div class="charts">{"".join(pictures)}</div>'
-        if (totals := of.totals) and "mae" in totals:
-            yield (
-                f"<p>{counted(totals['n'], 'prediction')} met their truth: MAE {totals['mae']:.4g}, RMSE"
-                f" {totals['rmse']:.4g}, mean error {totals['bias']:.4g}.</p>"
-            )
-        elif totals:
-            yield f"<p>{text(_measured(totals))}</p>{self._classes(totals['classes'])}"
-
-    def _classes(self, classes: dict[str, dict[str, Any]]) -> str:
-        rows = []
-        for name, of in sorted(classes.items(), key=lambda item: -item[1]["n"]):
-            shares = (
-                _share(share) if share is not None else ""
-                for share in (of["precision"], of["recall"])
-            )
-            cells = "".join(_n(cell) for cell in (human_count(of["n"]), *shares))
-            rows.append(f"<tr><td>{text(name)}</td>{cells}</tr>")
-        heads = "".join(f'<th class="n">{name}</th>' for name in ("truths", "precision", "recall"))
-        return f'<div class="scroll"><table><tr><th>class</th>{heads}</tr>{"".join(rows)}</table></div>'
 
     def _over_time(
         self,
@@ -289,7 +256,7 @@ class _Page:
         d = number(alarm.get("D"))
         note = f"D = {d:.3f}" if d is not None else ""
         if here is not None:
-            note += f" at {here[0]:.4g}: {_share(here[1])} of the reference lie at or below, now {_share(here[2])}"
+            note += f" at {here[0]:.4g}: {percent(here[1])} of the reference lie at or below, now {percent(here[2])}"
         return self._figure(
             title,
             lambda: chart(
@@ -297,7 +264,7 @@ class _Page:
                     Curve([(x, was) for x, was, _ in rows], "b"),
                     Curve([(x, now) for x, _, now in rows], "a"),
                 ],
-                (rows[0][0], rows[-1][0]), 1.0, title=title, y_text=_share, x_text=lambda x: f"{x:.4g}", mark=here,
+                (rows[0][0], rows[-1][0]), 1.0, title=title, y_text=percent, x_text=lambda x: f"{x:.4g}", mark=here,
             ),
             [("reference", "b"), ("current", "a"), ("D", "limit")],
             f"Share of values at or below each. {note}",
@@ -338,7 +305,7 @@ class _Page:
         top = nice_top([value for _, heights in groups for value, _ in heights], level or 0.0)
         return self._figure(
             title,
-            lambda: bars(groups, min(1.0, top), title=title, y_text=_share, level=level),
+            lambda: bars(groups, min(1.0, top), title=title, y_text=percent, level=level),
             keys,
             note,
         )
@@ -347,12 +314,12 @@ class _Page:
         rows = []
         for stream in streams:
             all_ = stream.n + stream.missing + stream.nan + stream.infinite + stream.wrong_type
-            cells = [f"<td>{text(_plain(stream.name))}</td>", _n(human_count(stream.n))]
+            cells = [f"<td>{text(_plain(stream.name))}</td>", cell(human_count(stream.n))]
             for count in (stream.missing, stream.nan, stream.infinite, stream.wrong_type):
                 share = count / max(1, all_)
-                cells.append(_n(_share(share) if count else "0", bad=share > 0.01))
+                cells.append(cell(percent(share) if count else "0", bad=share > 0.01))
             cells += [
-                _n(f"{value:.4g}" if value is not None else "")
+                cell(f"{value:.4g}" if value is not None else "")
                 for value in (stream.low, stream.mean, stream.high)
             ]
             rows.append(f"<tr>{''.join(cells)}</tr>")
@@ -442,7 +409,8 @@ class _Page:
             yield '<th class="n">batches</th></tr>'
             for device, kind, first, last, count in of.gaps:
                 numbers = f"{first}" if first == last else f"{first} to {last}"
-                yield f"<tr><td>{text(device)}</td><td>{text(kind)}</td><td>{numbers}</td>{_n(human_count(count))}</tr>"
+                names = f"<td>{text(device)}</td><td>{text(kind)}</td><td>{numbers}</td>"
+                yield f"<tr>{names}{cell(human_count(count))}</tr>"
             yield "</table></div>"
         if of.reported:
             yield "<p>Batches of which the device says that they never come:</p>"
@@ -450,7 +418,7 @@ class _Page:
             yield '<th class="n">batches</th><th class="n">rows</th></tr>'
             for device, kind, reason, batches, rows in of.reported:
                 yield f"<tr><td>{text(device)}</td><td>{text(kind)}</td><td>{text(reason or '')}</td>"
-                yield f"{_n(human_count(batches or 0))}{_n(human_count(rows or 0))}</tr>"
+                yield f"{cell(human_count(batches or 0))}{cell(human_count(rows or 0))}</tr>"
             yield "</table></div>"
 
     def _ending(self) -> Iterator[str]:
@@ -520,15 +488,6 @@ def _pair(shares: object) -> tuple[float, float] | None:
     return (was, now) if was is not None and now is not None else None
 
 
-def _n(value: str, *, bad: bool = False) -> str:
-    return f'<td class="n{" bad" if bad else ""}">{text(value)}</td>'
-
-
-def _share(value: float) -> str:
-    percent = 100 * value
-    return f"{percent:.0f} %" if percent >= 10 or percent == 0 else f"{percent:.2g} %"
-
-
 def _seconds(value: float) -> str:
     if 0 < value < 0.001:
         return f"{value * 1e6:.3g}µs"
@@ -537,18 +496,3 @@ def _seconds(value: float) -> str:
 
 def _round(value: float) -> float:
     return round(value, 2) if value < 10 else round(value)
-
-
-def _points(of: dict[int, float]) -> list[Point]:
-    return [Point(at, of[at]) for at in sorted(of)]
-
-
-def _measured(totals: dict[str, Any]) -> str:
-    """All predictions with their truth, in a sentence."""
-    share, error = 100 * totals["accuracy"], 200 * totals["accuracy_se"]
-    said = f"{counted(totals['n'], 'prediction')} met their truth: {share:.1f} % right (± {error:.1f} at 95 %)"
-    if "brier" in totals:
-        said += f", Brier score {totals['brier']:.4g}"
-    if "ece" in totals:
-        said += f", expected calibration error {totals['ece']:.4g}"
-    return said + "."
