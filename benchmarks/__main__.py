@@ -27,6 +27,7 @@ NAMES = (
     "anomalies",
     "rules",
     "performance",
+    "quality",
     "promise",
     "together",
     "sharp",

@@ -63,6 +63,7 @@ class ModelQuality:
         "_plan",
         "_profile",
         "_rate",
+        "_rules",
         "_saved",
         "_settings",
         "rows",
@@ -81,6 +82,9 @@ class ModelQuality:
         self._profile, self._detectors = profile, detectors
         self._rate = RatePlan(drift.false_alarms.per_s)
         self._plan = Plan(1.0, self._horizon(), drift.window, settings.learn)
+        ignored = frozenset(settings.ignore)
+        # Of a stream of which nothing else is said: shared by all of them.
+        self._rules = StreamRules(None, settings.tolerance, settings.stuck_after, ignored)
         self.streams: dict[str, StreamQuality] = {}
         self._split()
         self.rows = RowQuality(self._plan, _row_rules(settings))
@@ -111,12 +115,11 @@ class ModelQuality:
         reference = None
         if profile is not None and feature is not None and not text and feature.n:
             reference = profile.reference(name, self._drift.window)
-        short, ignored = name.removeprefix("f:"), frozenset(settings.ignore)
+        short, rules = name.removeprefix("f:"), self._rules
         if any_of(settings.may_stand_still)(short):
-            ignored |= {"stuck"}
-        rules = StreamRules(
-            settings.range.get(short), settings.tolerance, settings.stuck_after, ignored
-        )
+            rules = rules._replace(ignored=rules.ignored | {"stuck"})
+        if short in settings.range:
+            rules = rules._replace(range=settings.range[short])
         detector = self._detectors.detector(name) if self._detectors is not None else None
         made = StreamQuality(
             name,

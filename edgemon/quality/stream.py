@@ -59,7 +59,7 @@ class StreamQuality(StreamCheck):
     """One stream. What a value tells goes to `told`, whoever pushed it; it gives the news.
 
     text: whether its values are texts.  feature: of the profile, None without; then what is normal is learnt from the
-    plan's first values.  Memory: half a KB, and that of RateJudge; of a text stream also its known categories.
+    plan's first values.  Memory: 1 KB, and that of RateJudge; of a text stream also its known categories.
     """
 
     __slots__ = (
