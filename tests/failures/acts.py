@@ -37,12 +37,6 @@ min_duration = "2s"
 """
 
 
-EXPECTED = """
-[models.wear.quality]
-max_silence = "4s"
-"""
-
-
 class DeviceFailure(NamedTuple):
     """act: from here it goes wrong.  twin: what resembles it and is well.  prepare: before the agent starts."""
 
@@ -53,19 +47,10 @@ class DeviceFailure(NamedTuple):
     twin: Act
     twin_is: str
     stream: str = ""
+    settings: str = ""
     toml: str = ""
     system: str = "[system]\nenabled = false\n"
     prepare: Act | None = None
-
-
-def say_nothing(_world: World) -> None:
-    """The application hangs."""
-
-
-def speak_slowly(world: World) -> None:
-    for _ in range(5):
-        world.send("wear", world.plant.wear(5))
-        time.sleep(1.0)
 
 
 def stop_and_start(world: World) -> None:
@@ -89,25 +74,9 @@ def kill_device(world: World) -> None:
     world.start()
 
 
-def outbox(world: World) -> Path:
-    return world.device.folder / "state" / "outbox"
-
-
-def block_outbox(world: World) -> None:
-    """The sink fails, as a broker that is gone: batches stay in the spool."""
-    world.events()  # what left so far
-    outbox(world).rename(world.device.folder / "aside")
-    outbox(world).touch()
-
-
-def open_outbox(world: World) -> None:
-    outbox(world).unlink()
-    (world.device.folder / "aside").rename(outbox(world))
-
-
 def _stop_with_batches(world: World) -> Path:
     """One whole segment of predictions lies in the spool of a stopped agent."""
-    block_outbox(world)
+    world.connect(False)
     world.send("wear", world.plant.wear(2000))
     assert world.client.flush("disk", 30.0)
     world.stop()
@@ -121,29 +90,29 @@ def damage_segment(world: World) -> None:
     data = bytearray(segment.read_bytes())
     data[-len(data) // 4] ^= 0x10
     segment.write_bytes(data)
-    open_outbox(world)
+    world.connect(True)
     world.start()
 
 
 def remove_segment(world: World) -> None:
     _stop_with_batches(world).unlink()
-    open_outbox(world)
+    world.connect(True)
     world.start()
 
 
 def keep_segment(world: World) -> None:
     _stop_with_batches(world)
-    open_outbox(world)
+    world.connect(True)
     world.start()
 
 
 def overfill(world: World) -> None:
     """Nothing leaves, and more comes than the spool may hold."""
-    block_outbox(world)
+    world.connect(False)
     for _ in range(10):
         world.send("wear", world.plant.wear(5000))
         assert world.client.flush("disk", 30.0)
-    open_outbox(world)
+    world.connect(True)
 
 
 def drain_in_time(world: World) -> None:
@@ -230,9 +199,21 @@ def warm(celsius: float, samples: int) -> Act:
     return act
 
 
+def pause(seconds: float) -> Act:
+    def act(world: World) -> None:
+        time.sleep(seconds)
+        world.send("wear", world.plant.wear(10))
+
+    return act
+
+
+def fall_silent(world: World) -> None:
+    """Nothing comes any more."""
+
+
 OF_DEVICES = [
-    DeviceFailure("silence", "the application hangs, and predicts no more", say_nothing, "quality.silence",
-                  speak_slowly, "a prediction a second", toml=EXPECTED),
+    DeviceFailure("silence", "an application stops predicting", fall_silent, "quality.silence",
+                  pause(1.0), "a pause that the rule allows", settings='quality = { max_silence = "3s" }'),
     DeviceFailure("agent-killed", "the agent crashes or is killed", kill_agent, "agent.died",
                   stop_and_start, "a stop and a start"),
     DeviceFailure("power-cut", "the device loses power", kill_device, "agent.died",

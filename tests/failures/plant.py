@@ -18,7 +18,11 @@ Column = NDArray[np.float64] | list[Any]
 
 
 class Rows(NamedTuple):
-    """Predictions of one model, by column. outputs: numbers (n,) or confidences (n, k)."""
+    """Predictions of one model, by column. outputs: numbers (n,) or confidences (n, k).
+
+    ts: seconds since 1970.  truths: what it was, told after the predictions where a test does so.  errors: predictions
+    that failed, reported between the others.
+    """
 
     outputs: Column
     features: dict[str, Column]
@@ -26,6 +30,7 @@ class Rows(NamedTuple):
     ids: list[str] | None = None
     ts: list[float] | None = None
     truths: list[Any] | None = None
+    errors: int = 0
 
     def with_feature(self, name: str, values: Column) -> Rows:
         return self._replace(features=self.features | {name: values})
@@ -33,6 +38,19 @@ class Rows(NamedTuple):
     @property
     def n(self) -> int:
         return len(self.outputs)
+
+    def parts(self, count: int) -> Iterator[Rows]:
+        """The same rows in parts of about equal size."""
+        ends = [self.n * (part + 1) // count for part in range(count)]
+        for first, last in zip([0, *ends], ends, strict=False):
+            yield Rows(
+                self.outputs[first:last],
+                {name: column[first:last] for name, column in self.features.items()},
+                self.latency[first:last],
+                self.ids[first:last] if self.ids else None,
+                self.ts[first:last] if self.ts else None,
+                self.truths[first:last] if self.truths else None,
+            )
 
 
 class Plant:
@@ -100,4 +118,6 @@ def _objects(rows: Rows) -> Iterator[dict[str, object]]:
             "features": {k: v if isinstance(v, str) else float(v) for k, v in values.items()},
             "latency": float(rows.latency[at]),
         }
+        if rows.truths is not None:
+            row["label"] = rows.truths[at]
         yield row

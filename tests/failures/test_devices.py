@@ -15,7 +15,9 @@ from tests.failures.world import World
 @pytest.fixture
 def world(request: pytest.FixtureRequest, short_tmp: Path, profiles: Path) -> Iterator[World]:
     failure = request.getfixturevalue("failure")
-    made = World(short_tmp, profiles, failure.toml, seed=3, system=failure.system)
+    made = World(
+        short_tmp, profiles, failure.toml, seed=3, system=failure.system, settings=failure.settings
+    )
     if failure.prepare is not None:
         failure.prepare(made)
     made.start()

@@ -25,11 +25,12 @@ window = 500
 max_age = "200ms"
 [ship]
 sink = "file"
+folder = "outbox"
 """
 
 
 class World:
-    """profiles: a folder.  toml: added to the configuration.  system: its table of that name."""
+    """profiles: a folder.  settings: of each model.  system: the table of that name.  toml: what comes after it."""
 
     def __init__(
         self,
@@ -38,14 +39,25 @@ class World:
         toml: str,
         seed: int,
         system: str = "[system]\nenabled = false\n",
+        settings: str = "",
     ) -> None:
         self.plant = Plant(seed)
-        self.device = Device(folder, _CONFIG + system + toml)
+        config = _CONFIG.replace('window = "1s"', f'window = "1s"\n{settings}')
+        self.device = Device(folder, config + system + toml)
+        self.box = folder / "box"
+        self.box.mkdir()
+        self.connect(True)
         for profile in profiles.glob("*.profile"):
             (folder / profile.name).symlink_to(profile)
         self._read: set[str] = set()
         self._events: list[Row] = []
         self.sent = {"wear": 0, "eye": 0}
+
+    def connect(self, there: bool) -> None:
+        """Whether the sink can deliver: it writes to a link that leads to a folder, or to what is none."""
+        link = self.box.with_name("link")
+        link.symlink_to(self.box if there else "/dev/null")
+        link.rename(self.box.with_name("outbox"))
 
     def start(self) -> None:
         self.device.start()
@@ -59,27 +71,27 @@ class World:
 
     def send(self, model: str, rows: Rows) -> None:
         """Have the agent count all of them."""
-        self.client.log_many(
-            model,
-            rows.outputs,
-            rows.features,
-            ids=rows.ids,
-            ts=rows.ts,
-            latency=rows.latency,
-        )
+        for number, part in enumerate(rows.parts(rows.errors + 1)):
+            if number:
+                self.client.error(model, "timeout")
+            self.client.log_many(
+                model, part.outputs, part.features, ids=part.ids, ts=part.ts, latency=part.latency
+            )
         self.sent[model] += rows.n
         assert self.client.flush("memory", 30.0), self.client.stats()
 
-    def tell_truths(self, model: str, rows: Rows) -> None:
-        """What came of these predictions."""
-        assert rows.ids is not None and rows.truths is not None
-        for identifier, truth in zip(rows.ids, rows.truths, strict=True):
-            self.client.truth(identifier, truth, model)
+    def send_with_truths(self, model: str, rows: Rows) -> None:
+        """Some predictions, what came of them, and so on."""
+        for part in rows.parts(20):
+            self.send(model, part)
+            assert part.ids is not None and part.truths is not None
+            for identifier, truth in zip(part.ids, part.truths, strict=True):
+                self.client.truth(identifier, truth, model)
         assert self.client.flush("memory", 30.0), self.client.stats()
 
     def events(self) -> list[Row]:
         """All that left the device so far, oldest first."""
-        for path in sorted(self.device.folder.glob("state/outbox/**/*.zst")):
+        for path in sorted(self.box.glob("**/*.zst")):
             if path.name in self._read:
                 continue
             batch = wire.decode(path.read_bytes())
@@ -91,7 +103,7 @@ class World:
     def rows(self, kind: str) -> list[Row]:
         """Rows of a kind that left the device so far."""
         found: list[Row] = []
-        for path in sorted(self.device.folder.glob("state/outbox/**/*.zst")):
+        for path in sorted(self.box.glob("**/*.zst")):
             batch = wire.decode(path.read_bytes())
             if batch.kind == kind:
                 found += wire.rows_from_columns(batch)
