@@ -48,6 +48,7 @@ class Courier:
         self._counters = counters
         self._waiting: bytes | None = None
         self._hand_over_at = 0.0
+        self._away = False  # the agent, when a message was to be handed over last
         self._look_at = 0.0
         self._publish: Callable[[bytes], None] | None = None
         self._published = b""
@@ -79,6 +80,7 @@ class Courier:
         if self._waiting is not None:
             self._counters.add(_DROPPED, reason="newer_came")
         self._waiting = payload
+        self._away = False
 
     # -- the process's side
 
@@ -87,8 +89,11 @@ class Courier:
         self._look_at = 0.0
 
     def settled(self, now: float) -> bool:
-        """Whether the process may end: nothing waits to be handed over, nor is about to come."""
-        return self._waiting is None and not now < self._subscribed_by < NEVER
+        """Whether the process may end: nothing waits for an agent that is there, nor is about to come.
+
+        What an agent that is away does not get is retained, and comes again with the next connection.
+        """
+        return (self._waiting is None or self._away) and not now < self._subscribed_by < NEVER
 
     def deadline(self) -> float:
         """When step() is to be called at the latest."""
@@ -105,6 +110,7 @@ class Courier:
             if self._exchange({"cmd": "desired", "message": payload, **self._state()}, now):
                 self._waiting = None
             else:
+                self._away = True
                 self._hand_over_at = now + RETRY_S
         if now >= self._look_at:
             self._look_at = NEVER

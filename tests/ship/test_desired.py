@@ -148,6 +148,19 @@ def test_the_end_of_a_burst_waits_for_what_the_broker_retains(world: World) -> N
     assert world.courier.settled(10.0 + SUBSCRIBED_WITHIN_S)  # a broker that never answers
 
 
+def test_the_end_of_a_burst_does_not_wait_for_an_agent_that_is_away(world: World) -> None:
+    """`ship --once` after the agent was stopped never ended where the broker retained a message."""
+    world.answer = UnreachableError("no agent")
+    world.up(0.0)
+    world.courier.on_message(b"one")
+    world.courier.on_subscribed()
+    assert not world.courier.settled(0.0)
+    world.courier.step(0.0)
+    assert world.courier.settled(0.0)
+    world.courier.on_message(b"two")  # is tried, too
+    assert not world.courier.settled(0.0)
+
+
 # ---- the sink
 
 
