@@ -453,9 +453,10 @@ class Model:
                         "d": state.d,
                         "ks_n": state.n,
                         "ks_h": state.h,
-                        "ks_threshold": state.threshold_h,
                         "drifted": int(state.drifted),
                     }
+                    if state.full:  # it holds for nothing else
+                        row["ks_threshold"] = state.threshold_h
                 if (check := self._checks.get(stream)) is not None:
                     row |= check.columns()
                 yield common | {"stream": stream} | row | self._classes.columns(stream)

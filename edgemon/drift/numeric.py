@@ -276,7 +276,8 @@ class DriftDetector(gauge.NumberWatch):
     def state(self) -> State:
         """O(m) where the last push did not look."""
         ks = self._ks
-        return State(ks.d, ks.n, ks.h, self._alarm_h, self.drifted, self._by)
+        full = ks.n == self._window
+        return State(ks.d, ks.n, ks.h, self._alarm_h, self.drifted, self._by, full)
 
     def reset(self) -> None:
         """Forget the window, the evidence and the latch; what was learnt of dependence stays."""

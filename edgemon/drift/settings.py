@@ -51,7 +51,7 @@ class Transition(NamedTuple):
 
 
 class State(NamedTuple):
-    """A numeric stream now. n: values in its window; h, d: of those; threshold_h: for a full window.
+    """A numeric stream now. n: values in its window; h, d: of those; threshold_h: for a full window, full: it is one.
 
     by: which detector raised the alarm that is latched, "" for none.
     """
@@ -62,3 +62,4 @@ class State(NamedTuple):
     threshold_h: int
     drifted: bool
     by: str = ""
+    full: bool = False

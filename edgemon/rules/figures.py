@@ -87,6 +87,11 @@ def _failed_share(row: Row) -> float | None:
     return failed / total if total else None
 
 
+def _distance(row: Row) -> float | None:
+    """None until the tested window is full: a few values are far from any profile."""
+    return _number(row, "d") if _number(row, "ks_threshold") else None
+
+
 def _reach(row: Row) -> float | None:
     h, threshold = _number(row, "ks_h"), _number(row, "ks_threshold")
     return h / threshold if h is not None and threshold else None
@@ -148,7 +153,7 @@ def _share_of(*columns: str) -> Take:
 # fmt: off
 FIGURES: tuple[Figure, ...] = (
     Figure("drift.d", NUMBER, STREAM, WINDOW,
-           "Distance D between the latest values and the profile, 0 to 1.", _column("d")),
+           "Distance D between the latest `drift.window` values and the profile, 0 to 1.", _distance),
     Figure("drift.ratio", NUMBER, STREAM, WINDOW,
            "The test's statistic over its threshold; above 1 there is drift.", _reach),
     Figure("drift.drifted", NUMBER, STREAM, WINDOW,

@@ -151,7 +151,8 @@ agg — one window of one stream
     mean, m2, min, max f8? (m2 = sum of squared distances from the mean) · sketch bin? of quantiles, mergeable ·
     profile str? 16 hexadecimal digits of the reference's hash, "" or absent = none ·
     hist vi:20? counts in the bins of the profile · d f8? Kolmogorov-Smirnov distance at the end · ks_n, ks_h,
-    ks_threshold i8? · drifted i8? · cats str? JSON {category: count}, of text ·
+    ks_threshold i8? (of a full window, absent until it is one) · drifted i8? · cats str? JSON {category: count}, of
+    text ·
     transitions str? JSON {classes, counts}: how often the class of the column followed that of the row; the last
     class, null, is all others · confidence_hist vi:20? counts of the largest confidence in 20 equal bins of 0 to 1 ·
     invalid i8? vectors that do not sum to 1 ·

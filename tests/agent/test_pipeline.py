@@ -277,6 +277,17 @@ def test_drift_of_a_feature_raises_one_alarm_that_explains_itself() -> None:
     assert sum(rows["f:a"]["hist"]) == 2_000  # type: ignore[arg-type]
 
 
+def test_a_window_row_has_the_threshold_once_the_tested_window_is_full() -> None:
+    harness = drift_harness(window=200)
+    for index in range(199):
+        harness.predict(100.0, output=uniform(index), features={"a": uniform(index)})
+    filling = harness.close(161.0)["output"]
+    assert filling["ks_n"] == 199 and "ks_threshold" not in filling
+    harness.predict(162.0, output=uniform(199), features={"a": uniform(199)})
+    full = harness.close(230.0)["output"]
+    assert full["ks_h"] < full["ks_threshold"]  # type: ignore[operator]
+
+
 def test_an_unnamed_list_takes_the_profiles_names() -> None:
     harness = drift_harness()
     harness.predict(features={"f0": 0.5})

@@ -34,7 +34,8 @@ def model_row(n: int, span_s: float = 60.0) -> Row:
 
 
 def stream_row(stream: str, **columns: Any) -> Row:
-    return {"stream": stream, "n": 100, **columns}
+    full: Row = {"ks_threshold": 20} if "d" in columns else {}
+    return {"stream": stream, "n": 100} | full | columns
 
 
 class World:
@@ -175,6 +176,15 @@ def test_figures_of_a_window() -> None:
     for text, count in expected.items():
         engine = Engine(rules(text), (), 0.0)
         assert len(engine.window("m", "1", rows, 0.0)) == count, text
+
+
+def test_a_tested_window_that_fills_has_no_distance_yet() -> None:
+    """Sixty healthy values of a window of 1000 were told as a ratio of 66."""
+    filling = stream_row("f:a", d=0.9, ks_n=60, ks_h=5_000, ks_threshold=None)
+    for text in ("drift.d > 0.2", "drift.ratio > 1", "drift.d <= 1"):
+        assert Engine(rules(text), (), 0.0).window("m", "1", [model_row(60), filling], 0.0) == [], (
+            text
+        )
 
 
 def test_figures_of_truths() -> None:
