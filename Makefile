@@ -8,7 +8,7 @@ C_STRICT := -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-pro
 
 ARCH   ?= host
 
-.PHONY: help run test test-search test-connectors test-slow test-arm test-vm failures fuzz lint bench build wheel binary ks-null clean
+.PHONY: help run test test-search test-connectors test-slow test-soak test-arm test-vm failures fuzz lint bench build wheel binary ks-null clean
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -39,7 +39,10 @@ test-connectors: $(VENV)/.test $(VENV)/.test-connectors  ## the connectors with 
 	$(BIN)/python -m pytest -n 0 tests/connectors
 
 test-slow: $(VENV)/.test  ## the slow proofs
-	$(BIN)/python -m pytest -m slow --hypothesis-profile=search
+	$(BIN)/python -m pytest -m slow --hypothesis-profile=search --ignore=tests/soak
+
+test-soak: $(VENV)/.test  ## a day of a device in nine minutes: memory flat, nothing lost, no false alarm (needs mosquitto and a free core)
+	$(BIN)/python -m pytest -m slow -n 0 -s tests/soak
 
 failures: $(VENV)/.test  ## inject every failure of docs/failures.md, and write its table
 	rm -f build/failures.jsonl && mkdir -p build
