@@ -314,7 +314,7 @@ class Agent:
         """SIGHUP: the file is validated first, then applied as a whole; or refused, and the old one stays."""
         try:
             config = apart.reload(self.config)
-            profiles = load_profiles(config)
+            profiles = load_profiles(config, self.pipeline.profiles)
             load_pseudonyms(config, OsFileSystem())
         except (ConfigError, StorageError) as error:
             self.counters.add("edgemon_agent_reloads_total", reason="refused")

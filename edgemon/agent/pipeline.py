@@ -81,7 +81,7 @@ class Pipeline:
         self._pseudonyms = pseudonyms
         self._store = store
         self._config = config
-        self._profiles = profiles
+        self.profiles = profiles
         self._counters = counters
         self._emit_row = emit_row
         self._emit_event = emit_event
@@ -285,7 +285,7 @@ class Pipeline:
     def _begin(
         self, name: str, version: str, settings: ModelSettings, now_s: float, mono_ns: int
     ) -> Model:
-        configured = self._profiles.get(settings.profile) if settings.profile else None
+        configured = self.profiles.get(settings.profile) if settings.profile else None
         profile = self._reference(name, version, configured, settings)
         detectors = None
         saved = self._store.take(name, version) if self._store is not None else None
@@ -511,7 +511,7 @@ class Pipeline:
         """New settings for all. A model whose profile, reference or drift settings changed starts its detectors
         anew; for all others, what they have seen and what they have raised stays."""
         self.give_rows()
-        self._config, self._profiles = config, profiles
+        self._config, self.profiles = config, profiles
         self._pseudonyms = pseudonyms
         now_s = mono_ns / 1e9
         kept: dict[str, int] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from edgemon.config import Config, DriftSettings, ModelSettings
 from edgemon.drift.budget import ASSUMED_RATE_PER_S, horizon, numeric_shares, stream_probability
 from edgemon.drift.threshold import threshold
@@ -12,8 +14,11 @@ if TYPE_CHECKING:
     from edgemon.drift.profile import Profile
 
 
-def load_profiles(config: Config) -> dict[str, Profile]:
-    """Path -> profile. ConfigError names every profile that cannot be read or with which drift would be blind."""
+def load_profiles(config: Config, known: Mapping[str, Profile] | None = None) -> dict[str, Profile]:
+    """Path -> profile. ConfigError names every profile that cannot be read or with which drift would be blind.
+
+    known: path -> profile of before; one that is unchanged is given back, not made anew beside it.
+    """
     users: dict[str, list[tuple[str, ModelSettings]]] = {}
     for name, settings in config.models.items():
         if settings.profile:
@@ -29,7 +34,9 @@ def load_profiles(config: Config) -> dict[str, Profile]:
         window = windows.pop() if len(windows) == 1 else 0
         try:
             with open(path, "rb") as file:
-                profiles[path] = profile = Profile.from_bytes(file.read(), path, window=window)
+                data = file.read()
+            profile = Profile.from_bytes(data, path, window, (known or {}).get(path))
+            profiles[path] = profile
         except EdgemonError as error:
             faults.append(_fault(config, ("models", models[0][0], "profile"), str(error)))
             continue

@@ -218,12 +218,16 @@ class Profile:
         return _HEADER.pack(_MAGIC, FORMAT_VERSION, 0, bytes.fromhex(self.hash), len(body)) + frame
 
     @classmethod
-    def from_bytes(cls, data: bytes, source: str = "profile", window: int = 0) -> Profile:
+    def from_bytes(
+        cls, data: bytes, source: str = "profile", window: int = 0, known: Profile | None = None
+    ) -> Profile:
         """The profile in `data`. DamagedError, beginning with `source`, where it is not whole.
 
         window: 0, or that of all detectors to come. Then each stream's values become its reference
         as they are read and are not kept, which saves the agent two thirds of what loading takes:
         features have no values, and references for other windows and `to_bytes` are RuntimeErrors.
+
+        known: is given back where it is the same, so that it is not in memory twice.
         """
         if len(data) < _HEADER.size or not data.startswith(_MAGIC):
             raise DamagedError(f"{source}: not a profile (made by `edgemon profile build`)")
@@ -238,6 +242,8 @@ class Profile:
         try:
             if _digest(_bounded(frame, length)) != digest:
                 raise DamagedError(f"{source}: the profile is damaged: its digest does not match")
+            if known is not None and (known.hash, known._window) == (digest.hex(), window):
+                return known
             return cls._from_body(_bounded(frame, length), digest.hex(), window)
         except (
             zstandard.ZstdError,

@@ -35,7 +35,8 @@ def model_row(n: int, span_s: float = 60.0) -> Row:
 
 def stream_row(stream: str, **columns: Any) -> Row:
     full: Row = {"ks_threshold": 20} if "d" in columns else {}
-    return {"stream": stream, "n": 100} | full | columns
+    row: Row = {"stream": stream, "n": 100}
+    return row | full | columns
 
 
 class World:
