@@ -122,6 +122,8 @@ static void add_event(tally *all, const em_decoder *decoder, const em_event *eve
     add_count(all, event->id.data != NULL);
     if (event->type == EM_LABEL) {
         MUST(event->id.data != NULL && (event->kind == EM_NUMBER || event->kind == EM_TEXT));
+    } else if (event->type == EM_ERROR) {
+        MUST(event->kind == EM_TEXT && event->text.data != NULL && event->text.size <= 4 * EM_NAME_MAX);
     } else {
         add_prediction(all, decoder, event);
     }
