@@ -1,16 +1,21 @@
 """The configuration for a process that lives long, read in a child of it that ends.
 
 tomllib, the schema and what reading leaves behind are a megabyte, which a device would pay for as long as agent and
-shipper run. The child sends the settings back as plain values. It is forked without exec: it has what it needs, and it
-is safe beside threads, for it runs nothing but Python and leaves by _exit.
+shipper run. The child sends the settings back as plain values. It is forked without exec: it has what it needs, runs
+nothing but Python and leaves by _exit. Beside threads that can still go wrong: a module that another thread is importing
+just then stays locked in the child for ever. So a child has DEADLINE_S, and whatever becomes of it, what it did not
+answer is done here.
 """
 
 from __future__ import annotations
 
 import marshal
 import os
+import select
 import signal
+import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from edgemon.config import settings
 from edgemon.errors import ConfigError, Fault
@@ -18,6 +23,10 @@ from edgemon.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgemon.config.remembered import Overlay
+
+# Well below the watchdog's minute; a slow device under load needs two.
+DEADLINE_S = 20.0
+_READ_BYTES = 65536
 
 
 def load(explicit: str | None) -> settings.Config:
@@ -66,26 +75,51 @@ def reload_with(old: settings.Config, over: Overlay | None) -> settings.Config:
 
 def _apart(work: Callable[[], settings.Config]) -> settings.Config:
     """What `work` gives or raises, done in a child; here, when there can be none or it fails in another way."""
-    read_end, write_end = os.pipe()
+    try:
+        config, faults = marshal.loads(_answer(work))
+    except (EOFError, ValueError, TypeError):  # none, or not all of one
+        return work()
+    if faults:
+        raise ConfigError([Fault(*fault) for fault in faults])
+    restored: settings.Config = _restored(config)
+    return restored
+
+
+def _answer(work: Callable[[], settings.Config]) -> bytes:
+    """What a child wrote, cut short where it died; b"" where there was none, or it was late. It is gone then."""
+    try:
+        read_end, write_end = os.pipe()
+    except OSError:
+        return b""
     try:
         child = os.fork()
     except OSError:
         os.close(read_end)
         os.close(write_end)
-        return work()
+        return b""
     if child == 0:
         _answer_and_exit(work, write_end)
     os.close(write_end)
-    with open(read_end, "rb") as pipe:
-        answer = pipe.read()
-    os.waitpid(child, 0)
-    if not answer:
-        return work()
-    config, faults = marshal.loads(answer)
-    if faults:
-        raise ConfigError([Fault(*fault) for fault in faults])
-    restored: settings.Config = _restored(config)
-    return restored
+    answer = _read(read_end, time.monotonic() + DEADLINE_S)
+    os.close(read_end)
+    with suppress(
+        ProcessLookupError, ChildProcessError
+    ):  # where SIGCHLD is ignored, the system waits for it
+        if not answer:
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return answer
+
+
+def _read(fd: int, until_s: float) -> bytes:
+    """All that comes; b"" when its end does not come until then."""
+    poll, data = select.poll(), b""
+    poll.register(fd, select.POLLIN)
+    while poll.poll(max(0.0, until_s - time.monotonic()) * 1000):
+        if not (more := os.read(fd, _READ_BYTES)):
+            return data
+        data += more
+    return b""
 
 
 def _answer_and_exit(work: Callable[[], settings.Config], write_end: int) -> None:

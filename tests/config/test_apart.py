@@ -5,6 +5,8 @@ from __future__ import annotations
 import marshal
 import os
 import signal
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from edgemon import config as configuration
 from edgemon.config import Config, apart, default_text, loader
 from edgemon.config.settings import SeriesRule
 from edgemon.errors import ConfigError
+
+BEGUN, GO_ON = threading.Event(), threading.Event()
 
 FULL = """
 [agent]
@@ -103,3 +107,75 @@ def test_a_child_that_dies_is_no_answer(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(loader, "load", load_or_die)
     assert apart.load(str(file)) == load(str(file))
+
+
+def test_half_an_answer_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "e.toml"
+    file.write_text(FULL)
+    dumps = marshal.dumps
+
+    def half(value: object) -> bytes:
+        data = dumps(value)
+        return data[: len(data) // 2]
+
+    monkeypatch.setattr(marshal, "dumps", half)
+    assert apart.load(str(file)) == configuration.load(str(file))
+
+
+@pytest.fixture
+def no_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pipe() -> tuple[int, int]:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "pipe", pipe)
+
+
+@pytest.mark.usefixtures("no_descriptors")
+def test_without_descriptors_the_file_is_read_here(tmp_path: Path) -> None:
+    file = tmp_path / "e.toml"
+    file.write_text(FULL)
+    assert apart.load(str(file)) == configuration.load(str(file))
+
+
+@pytest.fixture
+def children_are_ignored() -> Iterator[None]:
+    """As in a program that was started by one that does not care for its children."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.usefixtures("children_are_ignored")
+def test_a_child_that_nobody_has_to_wait_for(tmp_path: Path) -> None:
+    file = tmp_path / "e.toml"
+    file.write_text(FULL)
+    assert apart.load(str(file)) == configuration.load(str(file))
+
+
+def test_a_child_that_waits_for_a_thread_that_it_does_not_have_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread is importing a module when the process forks: in the child, its lock is never given back."""
+    file = tmp_path / "e.toml"
+    file.write_text(FULL)
+    (tmp_path / "edgemon_slow_module.py").write_text(
+        "from tests.config.test_apart import BEGUN, GO_ON\nBEGUN.set()\nGO_ON.wait()\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    thread = threading.Thread(target=__import__, args=("edgemon_slow_module",))
+    thread.start()
+    BEGUN.wait()
+    here, load = os.getpid(), loader.load
+
+    def load_with_it(path: str) -> Config:
+        if os.getpid() == here:
+            GO_ON.set()
+        __import__("edgemon_slow_module")
+        return load(path)
+
+    monkeypatch.setattr(loader, "load", load_with_it)
+    monkeypatch.setattr(apart, "DEADLINE_S", 0.3)
+    assert apart.load(str(file)) == load(str(file))
+    thread.join()
+    with pytest.raises(ChildProcessError):  # it is gone, and was waited for
+        os.waitpid(-1, os.WNOHANG)
