@@ -167,9 +167,10 @@ class _Run:
 def _spawn(task: Task) -> tuple[int, int]:
     """(process id, descriptor to read its output from). Raises OSError."""
     reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    os.set_blocking(writing, True)
-    nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    nothing = -1
     try:
+        os.set_blocking(writing, True)
+        nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         pid = os.posix_spawn(
             task.command[0], task.command, _environ(task.about),
             file_actions=[
@@ -187,7 +188,8 @@ def _spawn(task: Task) -> tuple[int, int]:
         raise
     finally:
         os.close(writing)
-        os.close(nothing)
+        if nothing >= 0:
+            os.close(nothing)
     return pid, reading
 
 

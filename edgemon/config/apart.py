@@ -2,9 +2,9 @@
 
 tomllib, the schema and what reading leaves behind are a megabyte, which a device would pay for as long as agent and
 shipper run. The child sends the settings back as plain values. It is forked without exec: it has what it needs, runs
-nothing but Python and leaves by _exit. Beside threads that can still go wrong: a module that another thread is importing
-just then stays locked in the child for ever. So a child has DEADLINE_S, and whatever becomes of it, what it did not
-answer is done here.
+nothing but Python and leaves by _exit. Beside threads that can still go wrong: a module that another thread is
+importing just then stays locked in the child for ever. So a child has DEADLINE_S, and whatever becomes of it, what it
+did not answer is done here.
 """
 
 from __future__ import annotations
@@ -102,9 +102,7 @@ def _answer(work: Callable[[], settings.Config]) -> bytes:
     os.close(write_end)
     answer = _read(read_end, time.monotonic() + DEADLINE_S)
     os.close(read_end)
-    with suppress(
-        ProcessLookupError, ChildProcessError
-    ):  # where SIGCHLD is ignored, the system waits for it
+    with suppress(ProcessLookupError, ChildProcessError):  # where SIGCHLD is ignored, it is gone
         if not answer:
             os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

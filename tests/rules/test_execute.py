@@ -175,3 +175,17 @@ def test_a_command_that_somebody_else_waits_for_is_noticed(bench: Bench) -> None
     finally:
         signal.signal(signal.SIGCHLD, before)
     assert outcome.words == "ended, and somebody else knows how"
+
+
+def test_a_command_that_cannot_be_started_leaves_no_descriptor(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str, *_: object) -> int:
+        raise OSError(24, "Too many open files", path)
+
+    before = os.listdir("/proc/self/fd")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        bench.run(sys.executable)
+    assert not bench.outcomes[0].ok
+    assert os.listdir("/proc/self/fd") == before
