@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,7 +115,7 @@ def test_half_an_answer_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     file.write_text(FULL)
     dumps = marshal.dumps
 
-    def half(value: object) -> bytes:
+    def half(value: Any) -> bytes:
         data = dumps(value)
         return data[: len(data) // 2]
 
