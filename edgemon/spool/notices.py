@@ -44,9 +44,16 @@ class Notices:
         old = self.waiting()[: -(MAX_WAITING - 1)]
         for one in old:
             self.done(one)
+        self._sweep()
         name = f"{time.time_ns():020d}-{key}.{kind}.{action}"
         write_atomically(fs, join(self._folder, name), body)
         return len(old)
+
+    def _sweep(self) -> None:
+        """Each has a name of its own, so that no later write takes the place of one that was broken off."""
+        for name in self._fs.listdir(self._folder):
+            if name.endswith(".tmp") and _NAME.fullmatch(name.removesuffix(".tmp")):
+                self._fs.unlink(join(self._folder, name))
 
     def waiting(self) -> list[Waiting]:
         """The oldest first. What an interrupted write left behind is not among them."""

@@ -46,3 +46,23 @@ def test_what_is_no_notice_is_left_alone_and_an_interrupted_write_is_none(tmp_pa
     (folder / f"{one.name}.tmp").write_bytes(b"ha")
     (folder / "README").write_text("mine")
     assert notices.waiting() == [one]
+
+
+class FullDisk(OsFileSystem):
+    """Takes a new name, and nothing behind it."""
+
+    def rename(self, old: str, new: str) -> None:
+        raise OSError(28, "No space left on device", new)
+
+
+def test_writes_that_a_full_disk_breaks_off_leave_no_more_than_one_behind(tmp_path: Path) -> None:
+    full = Notices(FullDisk(), str(tmp_path))
+    for _ in range(5):
+        with pytest.raises(OSError, match="No space"):
+            full.put("webhook", "a", new_key(), b"x")
+        assert len(list((tmp_path / "notices").iterdir())) <= 1
+    notices = Notices(OsFileSystem(), str(tmp_path))
+    notices.put("webhook", "a", new_key(), b"x")
+    assert [path.name for path in (tmp_path / "notices").iterdir()] == [
+        one.name for one in notices.waiting()
+    ]
