@@ -167,7 +167,7 @@ class ControlServer:
     def _handle(self, line: bytes) -> Message:
         try:
             message = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return {"error": f"the request is not JSON: {error}"}
         name = message.get("cmd") if isinstance(message, dict) else None
         handler = self._handlers.get(name) if isinstance(name, str) else None

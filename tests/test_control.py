@@ -111,7 +111,9 @@ def test_an_unknown_command_names_the_known_ones(running: Running) -> None:
         request(running.path, {"cmd": "ehco"})
 
 
-@pytest.mark.parametrize("line", [b"nonsense\n", b"\xff\n", b"[]\n", b'{"cmd":["echo"]}\n'])
+@pytest.mark.parametrize(
+    "line", [b"nonsense\n", b"\xff\n", b"[]\n", b'{"cmd":["echo"]}\n', b"[" * 20_000 + b"\n"]
+)
 def test_what_is_no_request_gets_an_error_and_the_connection_goes_on(
     running: Running, line: bytes
 ) -> None:

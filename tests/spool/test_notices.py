@@ -51,7 +51,7 @@ def test_what_is_no_notice_is_left_alone_and_an_interrupted_write_is_none(tmp_pa
 class FullDisk(OsFileSystem):
     """Takes a new name, and nothing behind it."""
 
-    def rename(self, old: str, new: str) -> None:
+    def rename(self, old: str, new: str) -> None:  # noqa: ARG002 - as the disk is
         raise OSError(28, "No space left on device", new)
 
 
