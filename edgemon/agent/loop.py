@@ -20,6 +20,7 @@ Callback = Callable[[], None]
 
 _Watched = tuple[Callback | None, Callback | None]  # reader, writer
 _NOTHING: _Watched = (None, None)
+_FEW_TIMERS = 64
 
 
 class Timer:
@@ -44,6 +45,7 @@ class Loop:
         self._epoll = select.epoll()
         self._watched: dict[int, _Watched] = {}
         self._timers: list[tuple[float, int, Timer]] = []
+        self._sweep_at = _FEW_TIMERS
         self._order = itertools.count()
         self._running = False
         self._wake_read = -1
@@ -89,6 +91,12 @@ class Loop:
         return timer
 
     def _push(self, timer: Timer) -> None:
+        """Twice as many as were pending when it was looked at last are looked at anew: the cancelled ones go, which
+        would stay until their time, a batch's until it would have been too old."""
+        if len(self._timers) >= self._sweep_at:
+            self._timers[:] = [entry for entry in self._timers if entry[2].callback is not None]
+            heapq.heapify(self._timers)
+            self._sweep_at = 2 * len(self._timers) + _FEW_TIMERS
         heapq.heappush(self._timers, (timer.when_s, next(self._order), timer))
 
     def call_every(self, interval_s: float, callback: Callback) -> Timer:

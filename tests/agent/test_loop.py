@@ -42,6 +42,20 @@ def test_a_cancelled_timer_does_not_run() -> None:
     assert seen == []
 
 
+def test_cancelled_timers_do_not_pile_up_until_their_time() -> None:
+    clock = Clock()
+    loop = Loop(clock)
+    seen: list[int] = []
+    for number in range(100):
+        loop.call_at(1000.0 - number, lambda number=number: seen.append(number))  # type: ignore[misc]
+    for _ in range(10_000):
+        loop.call_at(900.0, lambda: seen.append(-1)).cancel()
+    assert len(loop._timers) < 1000
+    clock.now_s = 1000.0
+    loop.turn(0.0)
+    assert seen == list(range(99, -1, -1))
+
+
 def test_a_timer_that_sets_itself_again_for_now_does_not_starve_descriptors() -> None:
     loop = Loop()
     read, write = os.pipe()
