@@ -51,33 +51,46 @@ class Arrivals:
         pipeline, predictions = self._pipeline, -self._pipeline.table.predictions
         pipeline.begin(mono_ns, wall_s)
         asked: list[int | str] = []
-        for record in records:
-            if isinstance(record, Prediction):
-                predictions += pipeline.prediction(record, mono_ns, wall_s)
-            elif isinstance(record, AckRequest):
-                if client is None:
-                    continue
-                if record.level == "memory":
-                    client.reply({"ack": record.token, "level": "memory"})
-                elif client.waiting_acks < MAX_WAITING_ACKS:
-                    client.waiting_acks += 1
-                    asked.append(record.token)
+        try:
+            for record in records:
+                if isinstance(record, AckRequest):
+                    self._asked(client, record, asked)
                 else:
-                    self._refuse(client, [record.token])
-            elif isinstance(record, Metric):
-                pipeline.metric(record, mono_ns, wall_s)
-            elif isinstance(record, Label):
-                pipeline.label(record, mono_ns, wall_s)
-            elif isinstance(record, Failure):
-                pipeline.failure(record, mono_ns)
-            else:
-                pipeline.shown(*record)
-        predictions += pipeline.table.predictions
-        self._counters.add(PREDICTIONS, predictions)
-        self.rate.add(predictions, mono_ns / 1e9)
-        self._windows.schedule()
-        if client is not None and asked:
-            self._ask_the_disk(client, asked)
+                    predictions += self._record(record, mono_ns, wall_s)
+        finally:  # what came before bytes that are no frame counts
+            predictions += pipeline.table.predictions
+            self._counters.add(PREDICTIONS, predictions)
+            self.rate.add(predictions, mono_ns / 1e9)
+            self._windows.predictions_came(mono_ns)
+            if client is not None and asked:
+                self._ask_the_disk(client, asked)
+
+    def _record(self, record: Record | Shown, mono_ns: int, wall_s: float) -> bool:
+        """To its place; whether it was a prediction that counts."""
+        pipeline = self._pipeline
+        if isinstance(record, Prediction):
+            return pipeline.prediction(record, mono_ns, wall_s)
+        if isinstance(record, Metric):
+            pipeline.metric(record, mono_ns, wall_s)
+        elif isinstance(record, Label):
+            pipeline.label(record, mono_ns, wall_s)
+        elif isinstance(record, Failure):
+            pipeline.failure(record, mono_ns)
+        elif not isinstance(record, AckRequest):
+            pipeline.shown(*record)
+        return False
+
+    def _asked(self, client: Client | None, record: AckRequest, asked: list[int | str]) -> None:
+        """Of the memory it is answered here; of the disk it comes to `asked`."""
+        if client is None:
+            return
+        if record.level == "memory":
+            client.reply({"ack": record.token, "level": "memory"})
+        elif client.waiting_acks < MAX_WAITING_ACKS:
+            client.waiting_acks += 1
+            asked.append(record.token)
+        else:
+            self._refuse(client, [record.token])
 
     def _ask_the_disk(self, client: Client, asked: list[int | str]) -> None:
         """One sync for all that a client asked for in one read."""

@@ -30,6 +30,8 @@ class Clocks:
     def observe(self) -> tuple[int, float]:
         """Monotonic ns and wall clock s of now."""
         mono_ns, wall_ns = time.monotonic_ns(), time.time_ns()
+        if not self._steps.stepped(mono_ns, wall_ns):
+            return mono_ns, wall_ns / 1e9
         step = self._steps.observe(mono_ns, wall_ns, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         if step is not None:
             message = f"the wall clock went {'ahead' if step.by_s > 0 else 'back'} by {abs(step.by_s):.1f} s"

@@ -179,10 +179,22 @@ class Loop:
             heapq.heappop(self._timers)
         wait = max_wait_s
         if self._timers:
-            until = max(0.0, self._timers[0][0] - self.now())
-            wait = until if wait is None else min(wait, until)
+            until = self._timers[0][0] - self.now()
+            if until < 0.0:
+                until = 0.0
+            if wait is None or until < wait:
+                wait = until
+        if events := self._epoll.poll(wait):
+            self._call(events)
+        now = self.now()
+        while self._timers and self._timers[0][0] <= now:
+            timer = heapq.heappop(self._timers)[2]
+            if timer.callback is not None:
+                timer.callback()
+
+    def _call(self, events: list[tuple[int, int]]) -> None:
+        """Readers and writers that are ready."""
         watched = self._watched
-        events = self._epoll.poll(wait)
         # As they are watched now: a callback may remove a descriptor, and another get its number.
         for fd, ready, (reader, writer) in [
             (fd, ready, watched.get(fd, _NOTHING)) for fd, ready in events
@@ -197,11 +209,6 @@ class Loop:
                 and watched.get(fd, _NOTHING)[0] is reader
             ):
                 reader()
-        now = self.now()
-        while self._timers and self._timers[0][0] <= now:
-            timer = heapq.heappop(self._timers)[2]
-            if timer.callback is not None:
-                timer.callback()
 
 
 def _events(watched: _Watched) -> int:

@@ -92,6 +92,7 @@ class Pipeline:
         self.on_metric: Callable[[Metric, int], None] | None = None
         self.truths = Truths(counters, self.models)
         self._mono_ns, self._wall_s = 0, 0.0
+        self.sooner = False  # `next_due_s` may have come nearer; for who asks it to set back
         self.silences = Silences(config.ingest.max_models)
         self._clock_from_s = -math.inf  # before, no time is judged by the clock
         # Predictions that need no Python go into the models' streams by this; it is empty between two reads.
@@ -211,6 +212,7 @@ class Pipeline:
         """Predictions of it came."""
         news = self.silences.heard(model.model, model.version, model.settings.quality, now_s)
         if news is not None:
+            self.sooner = True
             self._tell(model, news, round(now_s * 1e9))
 
     def _one_by_one(self, kind: str, rows: Rows) -> None:
@@ -314,6 +316,7 @@ class Pipeline:
 
             model.baseline = Baseline(name, settings.reference.first)
         self.models[name, version] = model
+        self.sooner = True
         self.truths.begin(model, saved.performance if saved is not None else b"")
         data: dict[str, object] = {"profile": profile.hash if profile is not None else ""}
         self._emit_event(

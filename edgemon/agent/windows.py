@@ -10,6 +10,9 @@ from edgemon.agent.clocks import Clocks
 from edgemon.agent.loop import Loop, Timer
 from edgemon.agent.pipeline import Pipeline
 
+# How often what comes in lets `schedule` look at all models, which the hot path cannot afford each time.
+_LOOK_NS = 1_000_000_000
+
 
 class Windows:
     """The timers of the pipeline: one for the window that ends first, one for checkpoints.
@@ -33,11 +36,19 @@ class Windows:
         self.listening: Callable[[], bool] = lambda: True  # whether applications are read from
         self._closing: Timer | None = None
         self._saving: Timer | None = None
+        self._looked_ns = 0
         self._saved_at: float = 0  # predictions counted when the detectors' state was saved last
         batches.open_windows = lambda: pipeline.open_windows(time.monotonic_ns())
 
+    def predictions_came(self, mono_ns: int) -> None:
+        """What they begin is scheduled at once; that a model's pace is known by now, within a second."""
+        if self._pipeline.sooner or mono_ns - self._looked_ns >= _LOOK_NS:
+            self._looked_ns = mono_ns
+            self.schedule()
+
     def schedule(self) -> None:
         """A model may have begun."""
+        self._pipeline.sooner = False
         due_s, timer = self._pipeline.next_due_s(), self._closing
         if due_s is None or (
             timer is not None and timer.callback is not None and timer.when_s <= due_s

@@ -205,8 +205,8 @@ SECTIONS: tuple[Section, ...] = (
                 "Path of a datagram socket beside it, for applications that must never wait; empty is none.",
                 restart=True),
             Key("coalesce", Duration("0s", "1s"), "20ms",
-                "After a small write its client is left alone for so long, so that many small writes "
-                "cost one wake-up; an answer waits no longer than this."),
+                "After a small write its client is left alone for so long, or less where it writes fast, so that "
+                "many small writes cost one wake-up; an answer waits no longer than this."),
             Key("allow_uids", Integers(0, 4_294_967_294, 64), [],
                 "User ids that may connect; empty allows all that the permissions let in."),
             Key("max_clients", Integer(1, 1024), 64, "Connections at one time."),

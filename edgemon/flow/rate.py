@@ -30,7 +30,8 @@ class RateMeter:
             self._start_s += slots * self._slot_s
 
     def add(self, count: int, now_s: float) -> None:
-        self._roll(now_s)
+        if now_s - self._start_s >= self._slot_s:
+            self._roll(now_s)
         self._count += count
 
     def rate(self, now_s: float) -> float:

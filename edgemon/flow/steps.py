@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgemon.typed import NamedTuple
 
 LEAST_S = 1.0
+_LEAST_NS = int(LEAST_S * 1e9)
 
 
 class Step(NamedTuple):
@@ -32,12 +33,20 @@ class ClockSteps:
         self._offset_ns = wall_ns - mono_ns
         self._asleep_ns = boot_ns - mono_ns
 
+    def stepped(self, mono_ns: int, wall_ns: int) -> bool:
+        """Whether `observe` is to be asked; else it would say None, and this is as good."""
+        offset_ns = wall_ns - mono_ns
+        if -_LEAST_NS < offset_ns - self._offset_ns < _LEAST_NS:
+            self._offset_ns = offset_ns
+            return False
+        return True
+
     def observe(self, mono_ns: int, wall_ns: int, boot_ns: int) -> Step | None:
         """CLOCK_MONOTONIC, CLOCK_REALTIME and CLOCK_BOOTTIME at one instant, ns."""
+        if not self.stepped(mono_ns, wall_ns):
+            return None
         by_ns = wall_ns - mono_ns - self._offset_ns
         self._offset_ns += by_ns
-        if abs(by_ns) < LEAST_S * 1e9:
-            return None
         asleep_ns = boot_ns - mono_ns
         slept_ns, self._asleep_ns = asleep_ns - self._asleep_ns, asleep_ns
         return Step(by_ns / 1e9, max(0.0, slept_ns / 1e9))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import msgpack
 
@@ -23,6 +22,8 @@ from edgemon.typed import Any, NamedTuple
 Record = Prediction | Label | Failure | Metric | AckRequest
 # A prediction that a StreamTable has taken, beside the owner of its model: for who captures it.
 Shown = tuple[Any, Prediction]
+
+_EVENTS = (Prediction, Label, Failure, Metric)
 
 DROPPED = "edgemon_ingest_dropped_events_total"
 DROPPED_VALUES = "edgemon_ingest_dropped_values_total"
@@ -60,13 +61,14 @@ class Connection:
     'fraud'
     """
 
-    __slots__ = ("_counters", "_stream", "complaint", "events")
+    __slots__ = ("_counters", "_stream", "complaint", "events", "on_complaint")
 
     def __init__(self, limits: Limits, counters: Counters, shared: Decoder | None = None) -> None:
         self._counters = counters
         self._stream = Stream(shared or decoder(limits))
         self.events = 0
         self.complaint: str | None = None
+        self.on_complaint: Callable[[str], None] | None = None  # called once, with the first
 
     @property
     def encoding(self) -> str:
@@ -76,30 +78,25 @@ class Connection:
     def feed(self, data: bytes) -> Iterator[Record]:
         """Yield the records that `data` completes. Raises ProtocolError where the bytes are no frame."""
         self._stream.feed(data)
-        return self._records(self._stream.next, ended=False)
+        return self._records(None, ended=False)
 
     def end(self) -> Iterator[Record]:
         """The peer has written its last: a last line needs no end of line. ProtocolError for half a frame."""
-        return self._records(self._stream.next, ended=True)
+        return self._records(None, ended=True)
 
     def feed_into(self, table: StreamTable | None, data: bytes) -> Iterator[Record | Shown]:
         """As `feed`, or `end` when there are no data; but what the table takes goes into it, in its order, and is
         not yielded, or as Shown. What is yielded must be worked off before the next is asked for."""
         self._stream.feed(data)
-        if table is None:
-            yield from self._records(self._stream.next, ended=not data)
-            return
-        before = table.predictions
-        try:
-            yield from self._records(partial(table.next, self._stream), ended=not data)
-        finally:
-            self.events += table.predictions - before
+        return self._records(table, ended=not data)
 
-    def _records(self, following: Callable[[bool], Any], *, ended: bool) -> Iterator[Any]:
+    def _records(self, table: StreamTable | None, *, ended: bool) -> Iterator[Any]:
+        # One generator for a read: with small reads its making and its resuming are much of the cost.
         stream, lost = self._stream, self._stream.wrong_types
+        before = table.predictions if table is not None else 0
         while True:
             try:
-                record = following(ended)
+                record = stream.next(ended) if table is None else table.next(stream, ended)
             except BadEventError as error:
                 self._refuse(*error.args)
                 continue
@@ -111,9 +108,13 @@ class Connection:
                         DROPPED_VALUES, stream.wrong_types - lost, reason="wrong_type"
                     )
                     lost = stream.wrong_types
+                if table is not None:
+                    taken = table.predictions
+                    self.events += taken - before
+                    before = taken
             if record is None:
                 return
-            if isinstance(record, Prediction | Label | Failure | Metric):
+            if isinstance(record, _EVENTS):
                 self.events += 1
             yield record
 
@@ -121,6 +122,8 @@ class Connection:
         self._counters.add(DROPPED, reason=reason)
         if self.complaint is None:
             self.complaint = f"{message} (frame at byte {at_byte}); later faults are only counted"
+            if self.on_complaint is not None:
+                self.on_complaint(self.complaint)
 
     def encode(self, reply: dict[str, object]) -> bytes:
         """A reply in the connection's own encoding."""

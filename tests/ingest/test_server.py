@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import select
 import socket
 import stat
 import subprocess
@@ -399,6 +400,7 @@ def test_a_client_is_left_alone_for_no_longer_than_it_says(short_tmp: Path) -> N
     harness.until(lambda: len(harness.server.clients) == 1)
     clock.now_s += 1.0
     for _ in range(2):  # the second follows closely
+        clock.now_s += 0.001
         client.sendall(EVENT)
         harness.loop.turn(0.0)
     assert len(harness.records) == 2
@@ -412,6 +414,29 @@ def test_a_client_is_left_alone_for_no_longer_than_it_says(short_tmp: Path) -> N
     client.sendall(EVENT)  # who asked and was answered goes on at once
     harness.loop.turn(0.0)
     assert len(harness.records) == 4
+    harness.close()
+
+
+def test_who_writes_fast_is_left_alone_for_less_and_never_made_to_wait(short_tmp: Path) -> None:
+    clock = Clock()
+    harness = Harness(short_tmp, clock=clock, coalesce_s=0.02)
+    client = harness.connect()
+    harness.until(lambda: len(harness.server.clients) == 1)
+    event = EVENT[:-1].ljust(120) + b"\n"
+    sent, had_to_wait = 0, []
+    for step in range(300):
+        clock.now_s += 0.001
+        for _ in range(20):
+            if select.select([], [client], [], 0.0)[1]:
+                client.sendall(event)
+                sent += 1
+            else:
+                had_to_wait.append(step)
+        harness.loop.turn(0.0)
+    assert all(step < 100 for step in had_to_wait)
+    assert harness.counters.get("edgemon_ingest_coalesced_turns_total") > 50
+    clock.now_s += 1.0
+    harness.until(lambda: len(harness.records) == sent)
     harness.close()
 
 
