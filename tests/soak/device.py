@@ -111,11 +111,14 @@ class Hardware:
         self._at_s = 0.0
         self._write()
         self._thread = threading.Thread(target=self._run)
+
+    def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
         self._done.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         while not self._done.wait(0.02):

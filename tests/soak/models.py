@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-REFERENCE_ROWS = 20_000
+REFERENCE_ROWS = 10_000
 TRUTH_DELAY_S = 600.0
 MISSING, REPEATED, FAILED = 0.01, 0.005, 0.003
 

@@ -43,7 +43,10 @@ class Usage(NamedTuple):
 
 
 class Soak:
-    """folder: with a short path.  seed: of all that is drawn.  plan: (simulated hour, what happens then), in order."""
+    """folder: with a short path.  seed: of all that is drawn.
+
+    It keeps what was sent, and `_look` what the processes take, for verdict.py.
+    """
 
     def __init__(
         self, folder: Path, mosquitto: Mosquitto, library: Path, factor: int, seed: int
@@ -60,29 +63,36 @@ class Soak:
         self.usage: dict[str, list[Usage]] = {"agent": [], "ship": []}
         self.pages: list[int] = []  # lines of each page at /metrics
         self.lives: list[dict[str, int]] = []  # counters of agents and shippers at their ends
-        self.at_kill: dict[str, int] = {}  # sent when the agent was killed
         self._later: list[tuple[float, str, Any, str]] = []
         self._queue = _QUEUE
         (folder / "remote.key").write_text("0123456789abcdef" * 4 + "\n")
         (folder / "remote.key").chmod(0o600)
-        for model in MODELS:
-            if model.profile:
-                self._build_profile(model.name, seed)
-        self.receiver.start()
+        self._build_profiles(seed + 1)
         self.clock = FastClock(library, factor)
         self.device.environment |= self.clock.environment
         self.hardware = Hardware(folder, self.clock, seed)
+
+    def start(self) -> None:
+        """Every process; `close` ends them, also when this fails."""
+        self.hardware.start()
+        self.receiver.start()
         self.device.start()
         self.client = Client(self.device.run_dir / "ingest.sock", buffer_bytes=16 << 20)
         self._began_s = self.clock.elapsed_s
 
-    def _build_profile(self, name: str, seed: int) -> None:
-        model = self.sources[name].model
-        write_reference(self.folder / f"{name}.jsonl", model, seed + 1)
-        subprocess.run(
-            [*EDGEMON, "profile", "build", f"{name}.jsonl", "--name", name, "--out", f"{name}.profile"],
-            cwd=self.folder, check=True, capture_output=True,
-        )  # fmt: skip
+    def _build_profiles(self, seed: int) -> None:
+        builders = []
+        for model in MODELS:
+            if model.profile:
+                name = model.name
+                write_reference(self.folder / f"{name}.jsonl", model, seed)
+                words = f"profile build {name}.jsonl --name {name} --out {name}.profile"
+                builders.append(
+                    subprocess.Popen(
+                        [*EDGEMON, *words.split()], cwd=self.folder, stdout=subprocess.DEVNULL
+                    )
+                )
+        assert [builder.wait(60) for builder in builders] == [0] * len(builders)
 
     @property
     def hour(self) -> float:
@@ -92,6 +102,7 @@ class Soak:
     # -- the applications
 
     def run(self, hours: float, plan: list[tuple[float, Callable[[], None]]]) -> None:
+        """plan: (simulated hour, what happens then)."""
         left = sorted(plan, key=lambda one: one[0])
         look_s = 0.0
         while self.hour < hours:
@@ -156,7 +167,6 @@ class Soak:
         self._send()
         assert self.client.flush("disk", 30.0), self.client.stats()
         self._remember_life("agent")
-        self.at_kill = dict(self.sent)
         self.device.kill_agent()
 
     def kill_shipper(self) -> None:

@@ -19,21 +19,34 @@ FACTOR = int(os.environ.get("EDGEMON_SOAK_FACTOR", "170"))
 SEED = int(os.environ.get("EDGEMON_SOAK_SEED", "1"))
 QUEUE = ("rule.fired", "", "")
 DIED = ("agent.died", "", "")
-# What the soak causes itself. The table of truths that wait is forgotten with the agent (docs/performance.md).
-OUTAGE = {'edgemon_ship_errors_total{reason="connection"}'}
-KILLED_AGENT = {'edgemon_truth_unmatched_labels_total{reason="no_prediction"}'}
+# What the soak causes itself, and what the fast clock does.
+OUTAGE = {
+    'edgemon_ship_errors_total{reason="connection"}',
+    # Published again: the receiver comes back to the broker up to a minute of real time later, which is hours here.
+    "edgemon_ship_unconfirmed_batches_total",
+}
 # A retained confirmation of before, read by a shipper that has not sent anything yet.
 CONFIRMED_BEFORE = {
     'edgemon_ship_ignored_acks_total{reason="not_sent"}',
     'edgemon_ship_ignored_acks_total{reason="other_stream"}',
 }
+DAY = OUTAGE | CONFIRMED_BEFORE | {
+    # The table of predictions that wait for their truth goes with the agent that is killed (docs/performance.md).
+    'edgemon_truth_unmatched_labels_total{reason="no_prediction"}',
+    # Most predictions never get a truth.
+    'edgemon_truth_forgotten_predictions_total{reason="expired"}',
+    # The trial of the configuration from afar asks at the agent's own socket, and leaves.
+    'edgemon_ingest_closed_connections_total{reason="gone"}',
+    # Ten seconds are 60 ms of the one who reads the page.
+    'edgemon_metrics_closed_connections_total{reason="too_slow"}',
+}  # fmt: skip
 
 Begin = Callable[[int, int], Soak]
 
 
 @pytest.fixture
 def begin(mosquitto: Mosquitto) -> Iterator[Begin]:
-    """begin(factor, seed): a soak whose applications have not begun yet."""
+    """begin(factor, seed): a running device, whose applications send nothing yet."""
     begun: list[Soak] = []
     with tempfile.TemporaryDirectory(prefix="em-", dir="/tmp") as name:
         folder = Path(name)
@@ -41,6 +54,7 @@ def begin(mosquitto: Mosquitto) -> Iterator[Begin]:
         def make(factor: int, seed: int) -> Soak:
             soak = Soak(folder, mosquitto, build(folder), factor, seed)
             begun.append(soak)
+            soak.start()
             return soak
 
         yield make
@@ -70,10 +84,10 @@ def test_a_day_leaves_memory_flat_loses_nothing_and_tells_no_false_alarm(
         24.0,
         [
             (4.0, soak.kill_agent),
+            (4.5, soak.reload),
             (5.0, soak.kill_shipper),
             (8.0, mosquitto.stop),
             (10.0, mosquitto.start),
-            (11.0, soak.reload),
             (12.0, soak.configure_from_afar),
             (14.0, soak.long_queue),
             (14.5, soak.short_queue),
@@ -94,13 +108,10 @@ def test_a_day_leaves_memory_flat_loses_nothing_and_tells_no_false_alarm(
         flat.append(is_flat)
     print("told:", verdict.told(soak))
     print("counted:", verdict.losses(soak))
-    # What a kill costs is what came since the last checkpoint, five minutes apart; the restart is in real time.
-    verdict.nothing_is_lost(soak, lost_windows_s=600.0)
-    assert soak.receiver.query(
-        "SELECT count(*) > 0 FROM windows WHERE extra ->> 'cut' = 'restart'"
-    ) == [(1,)]
+    # A kill costs what came since the last checkpoint, five minutes apart, or what is in windows of a minute.
+    verdict.nothing_is_lost(soak, lost_windows_s=360.0)
     assert verdict.told(soak) == [DIED, QUEUE]
     assert (soak.folder / "fired").exists()
-    assert verdict.losses(soak).keys() <= OUTAGE | KILLED_AGENT | CONFIRMED_BEFORE
+    assert verdict.losses(soak).keys() <= DAY
     assert len((soak.folder / "run.log").read_text()) < 64 << 10
     assert all(flat)

@@ -51,11 +51,8 @@ def nothing_is_lost(soak: Soak, *, lost_windows_s: float = 0.0) -> None:
     assert database.query("SELECT count(*) FROM events WHERE type = 'gap'") == [(0,)]
     assert database.query("SELECT count(*) FROM set_aside") == [(0,)]
     # Windows: each prediction in one of them.
-    counted = dict(
-        database.query("SELECT model, sum(n) FROM windows WHERE stream = '' GROUP BY model")
-    )
-    for name, sent in soak.sent.items():
-        missing = sent - counted.get(name, 0)
+    for name, missing in not_in_windows(soak).items():
+        sent = soak.sent[name]
         rate = sent / max(1.0, soak.hour * 3600)
         assert 0 <= missing <= lost_windows_s * rate * 1.5 + 20 * bool(lost_windows_s), (
             name,
@@ -73,6 +70,14 @@ def nothing_is_lost(soak: Soak, *, lost_windows_s: float = 0.0) -> None:
             n for name, n in soak.lives[-2].items() if "edgemon_capture_rows_total" in name
         )
         assert database.count("predictions") >= captured
+
+
+def not_in_windows(soak: Soak) -> dict[str, int]:
+    """Model -> predictions that are in no window."""
+    counted = dict(
+        soak.receiver.query("SELECT model, sum(n) FROM windows WHERE stream = '' GROUP BY model")
+    )
+    return {name: sent - counted.get(name, 0) for name, sent in soak.sent.items()}
 
 
 def memory_is_flat(series: list[Usage], from_h: float, to_h: float) -> tuple[str, bool]:
@@ -121,5 +126,9 @@ def report(soak: Soak) -> list[str]:
     )
     lines.append(
         f"lines of /metrics: {soak.pages[:1]} to {soak.pages[-1:]}, at most {max(soak.pages)}"
+    )
+    cut = database.query("SELECT count(*) FROM windows WHERE extra ->> 'cut' IS NOT NULL")
+    lines.append(
+        f"in no window: {not_in_windows(soak)}; rows of windows that were cut: {cut[0][0]}"
     )
     return lines
