@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from edgemon.agent.counters import HELP
 from edgemon.typed import Any
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -22,69 +23,6 @@ MAX_STREAMS = 2_000
 
 _UNITS = ("seconds", "bytes", "ratio")
 _SHIP = "edgemon_ship_"
-# Counter -> what it counts. One that is missing here says its name in words.
-_HELP = {
-    "edgemon_agent_clock_steps_total": "Steps of the wall clock that were seen.",
-    "edgemon_agent_cut_windows_rows_total": "Rows of windows that a crash cut short.",
-    "edgemon_agent_dropped_events_total": "Events that were not sent because there were too many of their type.",
-    "edgemon_agent_events_total": "Events that were sent, by type.",
-    "edgemon_agent_reloads_total": "Reloads of the configuration, by outcome.",
-    "edgemon_agent_state_failures_total": "Checkpoints that could not be read or written.",
-    "edgemon_batch_dropped_rows_total": "Rows that never joined a batch, by reason.",
-    "edgemon_batch_unjournaled_rows_total": "Rows that a crash would have taken: their journal failed.",
-    "edgemon_capture_forgotten_rows_total": "Held rows that were let go for want of room.",
-    "edgemon_capture_rows_total": "Raw rows that were kept.",
-    "edgemon_collect_failures_total": "Failures of collectors of device series, by collector.",
-    "edgemon_drift_state_refused_total": "Saved states of detectors that did not fit, by reason.",
-    "edgemon_ingest_closed_connections_total": "Connections of applications that the agent closed, by reason.",
-    "edgemon_ingest_connections_total": "Connections of applications.",
-    "edgemon_ingest_dropped_events_total": "Events of applications that were not taken, by reason.",
-    "edgemon_ingest_dropped_values_total": "Single values that were not counted, by reason.",
-    "edgemon_ingest_failed_predictions_total": "Predictions that failed, as applications said.",
-    "edgemon_ingest_labels_total": "Labels that came later than their predictions.",
-    "edgemon_ingest_lost_replies_total": "Answers that an application did not read.",
-    "edgemon_ingest_metrics_total": "Metrics of applications.",
-    "edgemon_ingest_pauses_total": "Times that reading stopped because the disk was behind.",
-    "edgemon_ingest_predictions_total": "Predictions that were taken.",
-    "edgemon_ingest_received_bytes_total": "Bytes read from applications.",
-    "edgemon_ingest_refused_connections_total": "Connections of applications that were refused, by reason.",
-    "edgemon_plugin_bad_lines_total": "Lines of plugins that were not of the protocol.",
-    "edgemon_plugin_dropped_log_lines_total": "Log lines of plugins that were too many.",
-    "edgemon_plugin_dropped_values_total": "Values of plugins that were not taken, by reason.",
-    "edgemon_plugin_errors_total": "Questions that a collector plugin did not answer with values, by reason.",
-    "edgemon_plugin_restarts_total": "Starts of plugins that had ended, by why.",
-    "edgemon_plugin_timeouts_total": "Plugins that were killed because they did not answer in time.",
-    "edgemon_rules_action_failures_total": "Actions of rules that failed, by kind.",
-    "edgemon_rules_actions_total": "Actions of rules that were done or handed to the shipper, by kind.",
-    "edgemon_rules_dropped_actions_total": "Actions of rules that were not done, by reason.",
-    "edgemon_rules_dropped_instances_total": "Models, streams and series that a rule had no room for.",
-    "edgemon_rules_fired_total": "Times that a rule began to fire.",
-    "edgemon_rules_suppressed_total": "Of these, those that were not told when they began, by the rule's own limits.",
-    "edgemon_remote_applied_total": "Desired configurations that were put in force, on trial.",
-    "edgemon_remote_confirmed_total": "Desired configurations that passed their trial.",
-    "edgemon_remote_refused_total": "Desired configurations that were refused, by reason.",
-    "edgemon_remote_rolled_back_total": "Desired configurations that failed their trial.",
-    "edgemon_ship_dropped_events_total": "Copies of events that were not published, by reason.",
-    "edgemon_ship_dropped_notices_total": "Webhooks and e-mails of rules that were given up, by reason.",
-    "edgemon_ship_dropped_messages_total": "Desired configurations that never reached the agent, by reason.",
-    "edgemon_ship_errors_total": "Failures of the shipper, by reason.",
-    "edgemon_ship_fsyncs_total": "Times that the shipper forced something to the disk.",
-    "edgemon_ship_ignored_acks_total": "Acknowledgements that fitted nothing, by reason.",
-    "edgemon_ship_notice_failures_total": "Attempts to send a webhook or an e-mail that failed, by kind.",
-    "edgemon_ship_notices_total": "Webhooks and e-mails of rules that were sent, by kind.",
-    "edgemon_ship_quarantined_batches_total": "Batches that were given up and lie in the quarantine.",
-    "edgemon_ship_received_bytes_total": "Bytes received from the sink's connection.",
-    "edgemon_ship_refused_batches_total": "Batches that the sink refused.",
-    "edgemon_ship_sent_bytes_total": "Bytes sent on the sink's connection.",
-    "edgemon_ship_unconfirmed_batches_total": "Batches that no receiver confirmed in time.",
-    "edgemon_spool_lost_batches_total": "Batches that were lost on this device, by reason.",
-    "edgemon_spool_lost_rows_total": "Rows that were lost on this device, by reason.",
-    "edgemon_truth_forgotten_predictions_total": "Predictions that no longer wait for their truth, by reason.",
-    "edgemon_truth_joined_labels_total": "Labels that met their prediction.",
-    "edgemon_truth_unmatched_labels_total": "Labels that found no prediction, by reason.",
-    "edgemon_spool_replayed_rows_total": "Rows of an earlier run that the journal gave back.",
-}
-
 Labels = tuple[tuple[str, str], ...]
 
 
@@ -271,7 +209,7 @@ def _counters(out: _Page, *snapshots: dict[str, int]) -> None:
         reason = rest.removeprefix('reason="').removesuffix('"}')
         labels = (("reason", reason),) if reason else ()
         words = name.removeprefix("edgemon_").removesuffix("_total").replace("_", " ")
-        help_ = _HELP.get(name, f"Count of {words}.")
+        help_ = HELP.get(name, f"Count of {words}.")  # a shipper of another version may have others
         kind = "counter" if name.endswith("_total") else "gauge"
         out.add(kind, name, help_, counts[key], *labels)
 
