@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgemon.cli._terminal import counted
+from edgemon.cli._terminal import counted, human_count, wrapped
 
 
 def lines(models: list[dict[str, Any]]) -> list[str]:
@@ -13,7 +13,7 @@ def lines(models: list[dict[str, Any]]) -> list[str]:
     for model in models:
         if said := said_of(model):
             name = f"{model['model']} {model['version']}".strip()
-            found.append(f"  {name}: {'; '.join(said)}")
+            found.append(wrapped(f"  {name}: {'; '.join(said)}", "    "))
     return ["", "performance", *found] if found else []
 
 
@@ -25,11 +25,13 @@ def said_of(model: dict[str, Any]) -> list[str]:
         latest, all_ = truth["window"], truth["since_start"]
         said.append(f"{measured(all_)} of {counted(all_['n'], 'prediction')} with their truth")
         if latest and latest["n"] < all_["n"]:
-            said.append(f"{measured(latest)} of the latest {counted(latest['n'], 'one')}")
+            said.append(f"{measured(latest)} of the latest {human_count(latest['n'])}")
         if truth["blind"]:
             said.append(f"not watched: {truth['blind']}")
         elif truth["reference_lacks"]:
-            said.append(f"the reference of its errors lacks {truth['reference_lacks']} truths")
+            said.append(
+                f"the reference of its errors lacks {counted(truth['reference_lacks'], 'truth')}"
+            )
     if estimate := performance.get("estimate"):
         said.append(
             f"accuracy {_percent(estimate['accuracy'])} ± {100 * estimate['se']:.2g}, estimated without truths"

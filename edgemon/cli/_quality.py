@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgemon.cli._terminal import wrapped
+
 
 def lines(models: list[dict[str, Any]]) -> list[str]:
     """For `edgemon status`: one for each version with a fault."""
@@ -11,7 +13,7 @@ def lines(models: list[dict[str, Any]]) -> list[str]:
     for model in models:
         if said := faults(model):
             name = f"{model['model']} {model['version']}".strip()
-            found.append(f"  {name}: {', '.join(said)}")
+            found.append(wrapped(f"  {name}: {', '.join(said)}", "    "))
     return ["", "faults of the data", *found] if found else []
 
 

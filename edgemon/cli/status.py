@@ -9,7 +9,7 @@ import sys
 import time
 
 from edgemon.cli import _performance, _quality, add_config_argument
-from edgemon.cli._terminal import counted, human_bytes, human_count, human_duration, table
+from edgemon.cli._terminal import counted, human_bytes, human_count, human_duration, table, wrapped
 from edgemon.typed import Any
 
 EPILOG = """example:
@@ -33,6 +33,8 @@ _TROUBLE = (
     "timeouts",
     "bad_lines",
 )
+# Under what the words at the left say.
+_INDENT = " " * 11
 # States of a plugin's process, in words for people.
 _PLUGIN_STATES = {
     "down": "NOT running",
@@ -102,19 +104,21 @@ def render(agent: dict[str, Any], ship: dict[str, Any] | None, wall_s: float) ->
         f"edgemon {agent['version']} on {agent['device']} (fleet {agent['fleet']})",
         f"  agent    alive {human_duration(agent['uptime_s'])}, pid {agent['pid']},"
         f" {human_bytes(agent['rss_bytes'])} of memory",
-        f"  ingest   {counted(ingest['predictions'], 'prediction')}, {ingest['rate_per_s']:g}/s now,"
+        f"  ingest   {counted(ingest['predictions'], 'prediction')}, {human_count(ingest['rate_per_s'])}/s now,"
         f" {counted(len(ingest['clients']), 'client')} on {ingest['socket']}",
         f"  spool    {spool_line(spool, wall_s)}",
         f"  shipper  {ship_line(ship)}",
     ]
     if agent["config"]["last_reload"]:
-        lines.append(f"  config   {agent['config']['last_reload']}")
+        lines.append(f"  config   last reload {agent['config']['last_reload']}")
     if agent.get("remote"):
         lines.append(f"  remote   {remote_line(agent['remote'])}")
+    lines = [wrapped(line, _INDENT) for text in lines for line in text.split("\n")]
     if agent["models"]:
         lines += [
             "",
             _models(agent["models"]).rstrip(),
+            *_drifts(agent["models"]),
             *_performance.lines(agent["models"]),
             *_quality.lines(agent["models"]),
         ]
@@ -128,12 +132,12 @@ def render(agent: dict[str, Any], ship: dict[str, Any] | None, wall_s: float) ->
     if agent["system"]:
         lines += ["", "device   " + _device(agent["system"])]
         lines += _collectors(agent.get("collectors") or {})
-    if plugins := [*(agent.get("plugins") or ()), *((ship or {}).get("plugins") or ())]:
-        lines += ["", _plugins(plugins).rstrip()]
     lines += [
         f"  ANOMALY {of['series']} is {of['value']:.4g}, expected {of['expected']:.4g}"
         for of in agent.get("anomalies") or ()
     ]
+    if plugins := [*(agent.get("plugins") or ()), *((ship or {}).get("plugins") or ())]:
+        lines += ["", _plugins(plugins).rstrip()]
     lines += _rules(agent.get("rules") or [])
     trouble = [[name, human_count(value)] for name, value in troubles(agent, ship).items()]
     lines += [
@@ -156,12 +160,16 @@ def _plugins(plugins: list[dict[str, Any]]) -> str:
             human_count(plugin["restarts"]),
             human_count(plugin["timeouts"]),
             human_count(plugin["bad_lines"]),
-            plugin["last_error"] or "",
         ]
         for plugin in plugins
     ]
+    errors = [
+        wrapped(f"  {plugin['name']}: {plugin['last_error']}", "    ")
+        for plugin in plugins
+        if plugin["last_error"]
+    ]
     titles = ["plugin", "kind", "state", "series", "restarts", "timeouts", "bad lines"]
-    return table(rows, [*titles, "last error"])
+    return "\n".join([table(rows, titles).rstrip(), *errors])
 
 
 def _rules(rules: list[dict[str, Any]]) -> list[str]:
@@ -170,20 +178,24 @@ def _rules(rules: list[dict[str, Any]]) -> list[str]:
         return []
     firing = [rule for rule in rules if rule["firing"]]
     pending = sum(rule["pending"] > 0 for rule in rules)
-    lines = ["", f"rules    {len(rules)}, {len(firing)} firing, {pending} pending"]
+    lines = [
+        "",
+        f"rules    {counted(len(rules), 'rule')}, {len(firing)} firing, {pending} about to",
+    ]
     for rule in firing:
         for one in rule["instances"]:
             about = ", ".join(f"{name} {of}" for name, of in one.items() if name != "since_s")
             since = human_duration(one["since_s"])
-            lines.append(
+            firing_for = (
                 f"  {rule['severity'].upper()} {rule['rule']}: {about or 'device'}, for {since}"
             )
+            lines.append(wrapped(firing_for, "    "))
         if more := rule["firing"] - len(rule["instances"]):
             lines.append(f"  … and {human_count(more)} more of {rule['rule']}")
     for name, last in {
         name: last for rule in rules for name, last in rule.get("last", {}).items()
     }.items():
-        lines.append(f"  action {name} {last['words']}")
+        lines.append(wrapped(f"  action {name} {last['words']}", "    "))
     return lines
 
 
@@ -294,21 +306,41 @@ def _models(models: list[dict[str, Any]]) -> str:
             model["model"],
             model["version"] or "-",
             human_count(model["predictions"]),
-            f"{model['rate_per_s']:g}/s",
+            f"{human_count(model['rate_per_s'])}/s",
             str(model["streams"]),
             model["profile"][:8] or "none",
-            ", ".join(model["drifted"]) or ("no" if model["profile"] else "no profile"),
+            _drifted(model),
         ]
         for model in models
     ]
     return table(rows, ["model", "version", "predictions", "rate", "streams", "profile", "drifted"])
 
 
+def _drifted(model: dict[str, Any]) -> str:
+    """Which streams drift: the first, and how many more."""
+    if not model["drifted"]:
+        return "no" if model["profile"] else "no profile"
+    first, *more = model["drifted"]
+    return f"{first} and {len(more)} more" if more else str(first)
+
+
+def _drifts(models: list[dict[str, Any]]) -> list[str]:
+    """All streams that drift, of the models for which the table names but one."""
+    lines = [
+        wrapped(
+            f"  {model['model']} {model['version']}".rstrip() + f": {', '.join(drifted)}", "    "
+        )
+        for model in models
+        if len(drifted := model["drifted"]) > 1
+    ]
+    return ["", "drifted", *lines] if lines else []
+
+
 def _collectors(found: dict[str, int]) -> list[str]:
     """Which collectors found how many series, and which nothing that this device has."""
     some = ", ".join(f"{name} {count}" for name, count in found.items() if count)
     none = ", ".join(name for name, count in found.items() if not count)
-    lines = [f"  series {some}"] if some else []
+    lines = [wrapped(f"  series {some}", "    ")] if some else []
     return [*lines, f"  nothing found of {none}"] if none else lines
 
 

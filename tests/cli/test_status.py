@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,13 @@ SHIP: dict[str, Any] = {
 }
 
 
+def unwrapped(text: str) -> str:
+    """Every line of the status on a line of its own."""
+    return re.sub(r"\n {4,}(?=\S)", " ", text)
+
+
 def test_a_person_finds_every_answer() -> None:
-    text = render(AGENT, SHIP, wall_s=1_060.0)
+    text = unwrapped(render(AGENT, SHIP, wall_s=1_060.0))
     assert "trap-7" in text
     assert "alive 1h" in text
     assert "12,345 predictions, 3.5/s" in text
@@ -97,7 +103,9 @@ def test_a_sick_disk_and_a_missing_shipper_stand_out() -> None:
 
 def test_what_the_spool_lost_is_told_by_reason() -> None:
     lost = {"max_size": {"batches": 3, "rows": 3_000}, "damaged": {"batches": 1, "rows": 0}}
-    text = render(AGENT | {"spool": AGENT["spool"] | {"lost": lost}}, None, wall_s=1_060.0)
+    text = unwrapped(
+        render(AGENT | {"spool": AGENT["spool"] | {"lost": lost}}, None, wall_s=1_060.0)
+    )
     assert "lost since the start: 3 batches (3,000 rows) max_size, 1 batch (0 rows) damaged" in text
 
 
@@ -152,10 +160,10 @@ def test_how_well_a_model_does_is_said_alarms_first() -> None:
     text = render(
         AGENT | {"models": [first | {"performance": PERFORMANCE, "errors": 17}, second]}, SHIP, 0.0
     )
-    (line,) = (line for line in text.splitlines() if line.startswith("  moths 3: "))
+    (line,) = (line for line in unwrapped(text).splitlines() if line.startswith("  moths 3: "))
     assert line == (
         "  moths 3: WORSE than before, by truths; FAILS more often than before; accuracy 93.5 %, Brier 0.080, "
-        "calibration error 0.020 of 1,200 predictions with their truth; accuracy 50.0 % of the latest 40 ones; "
+        "calibration error 0.020 of 1,200 predictions with their truth; accuracy 50.0 % of the latest 40; "
         "accuracy 90.1 % ± 0.6, estimated without truths (reference 94.0 %); 17 errors reported"
     )
     assert "performance" not in render(AGENT, SHIP, 0.0)
@@ -171,4 +179,35 @@ def test_a_reference_that_is_made_and_one_that_cannot_be_used_are_said() -> None
     ):
         model = AGENT["models"][0] | {"performance": {"drop": [], "truth": truth | changed}}
         text = render(AGENT | {"models": [model]}, SHIP, 0.0)
-        assert "moths 3: MAE 1.5, RMSE 2 of 9 predictions with their truth; " + words in text
+        assert "moths 3: MAE 1.5, RMSE 2 of 9 predictions with their truth; " + words in unwrapped(
+            text
+        )
+
+
+def test_no_line_is_longer_than_a_terminal_is_wide() -> None:
+    streams = [f"f:sensor_{n}" for n in range(30)]
+    moths, flies = AGENT["models"]
+    faults = [{"kind": "out_of_range", "stream": stream} for stream in streams]
+    plugin = {
+        "name": "soil", "kind": "collector", "state": "down", "series": 0, "restarts": 12, "timeouts": 3,
+        "bad_lines": 4, "last_error": "ended with code 1: the sensor at /dev/ttyUSB0 does not answer since the start",
+    }  # fmt: skip
+    rule = {
+        "rule": "drift.d > 0.2 for 5m", "severity": "alarm", "firing": 2, "pending": 0,
+        "instances": [{"model": "moths", "version": "3", "stream": stream, "since_s": 5.0} for stream in streams[:2]],
+        "last": {"duty": {"words": "failed 3 minutes ago: " + "the program is not there " * 4}},
+    }  # fmt: skip
+    remote = {
+        "in_force": 12, "keys": [f"models.moths.capture_{n}" for n in range(8)], "trial_s": 60.0,
+        "status": "applied", "revision": 12, "reason": "", "refused": None,
+    }  # fmt: skip
+    agent = AGENT | {
+        "models": [moths | {"drifted": streams, "quality": faults}, flies], "plugins": [plugin],
+        "rules": [rule], "remote": remote, "collectors": dict.fromkeys("abcdefghijklmnopqrstuvwxyz", 3),
+        "config": AGENT["config"] | {"last_reload": "refused: /etc/edgemon/edgemon.toml:4: batch.max_row: unknown key"},
+    }  # fmt: skip
+    text = render(agent, SHIP | {"last_error": "the broker is away " * 8}, wall_s=1_060.0)
+    assert [line for line in text.splitlines() if len(line) > 80] == []
+    assert "moths 3: " + ", ".join(streams) in unwrapped(text)
+    assert "soil: ended with code 1: the sensor" in text
+    assert "1 rule, 1 firing" in text

@@ -124,6 +124,7 @@ def test_a_receiver_has_the_figures_of_predictions_and_truths(
         [*EDGEMON, "status"], cwd=folder, capture_output=True, text=True, check=True
     ).stdout
     assert "\n  digits 1: FAILS more often than before; accuracy" in said
+    said = " ".join(said.split())  # lines are wrapped
     assert f"of {N:,} predictions with their truth; " in said
     assert "estimated without truths (reference" in said and "7 errors reported" in said
     status: Any = device.status()

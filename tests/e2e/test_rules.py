@@ -166,7 +166,7 @@ def test_a_webhook_and_an_e_mail_leave_by_the_shipper_though_batches_stay(device
 
         def counted() -> bool:
             shown = subprocess.check_output([*EDGEMON, "status"], cwd=device.folder, text=True)
-            return "2 notifications sent" in shown
+            return "2 notifications sent" in " ".join(shown.split())
 
         wait_for(counted, what="the status says so")
     finally:
