@@ -76,7 +76,7 @@ class Child:
         self._restart: Timer | None = None
 
     def start(self) -> None:
-        """Start it; it does not run now."""
+        """Start it; it does not run now. Raises OSError."""
         self._restart = None
         self._started_s = time.monotonic()
         self._gone, told = os.pipe()
@@ -93,6 +93,10 @@ class Child:
                 setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD],
                 setpgroup=0,  # a Ctrl-C reaches the keeper only, which then stops its children in order
             )  # fmt: skip
+        except OSError:
+            os.close(self._gone)
+            self._gone = -1
+            raise
         finally:
             os.close(told)
         self._loop.add_reader(self._gone, self._is_gone)
@@ -102,12 +106,21 @@ class Child:
         """It died and shall run again, after a pause that grows while it keeps dying."""
         if time.monotonic() - self._started_s > _HEALTHY_S:
             self._backoff.reset()
-        delay_s = self._backoff.next_delay()
         ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         if code == UNKNOWN_CODE:
             ended = "is gone"
-        log.warning(f"{self.name} {ended}; restarting in {delay_s:.1f} s")
-        self._restart = self._loop.call_at(self._loop.now() + delay_s, self.start)
+        self._start_after_a_pause(ended)
+
+    def _start_after_a_pause(self, why: str) -> None:
+        delay_s = self._backoff.next_delay()
+        log.warning(f"{self.name} {why}; restarting in {delay_s:.1f} s")
+        self._restart = self._loop.call_at(self._loop.now() + delay_s, self._start_again)
+
+    def _start_again(self) -> None:
+        try:
+            self.start()
+        except OSError as error:  # memory, processes or descriptors are short: what killed it may have been that too
+            self._start_after_a_pause(f"cannot be started: {error.strerror or error}")
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal, if it runs."""

@@ -101,7 +101,13 @@ class Uploader:
 
     def _spawn(self) -> None:
         job_read, self._jobs = os.pipe2(os.O_CLOEXEC)
-        self._answers, answer_write = os.pipe2(os.O_CLOEXEC)
+        try:
+            self._answers, answer_write = os.pipe2(os.O_CLOEXEC)
+        except OSError:
+            os.close(job_read)
+            os.close(self._jobs)
+            self._jobs = -1
+            raise
         command = [*own_program(), "ship", self._option]
         try:
             self._pid = os.posix_spawn(

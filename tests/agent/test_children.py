@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,3 +90,33 @@ def test_a_child_that_the_application_waited_for_is_noticed_all_the_same(tmp_pat
     keeper.start()
     os.waitpid(keeper.child.pid, 0)
     assert keeper.end() == UNKNOWN_CODE
+
+
+def test_a_restart_that_the_system_refuses_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = Keeper(f"{_READY}import time; time.sleep(60)", tmp_path)
+    keeper.start()
+    keeper.child.send(signal.SIGKILL)
+    code = keeper.end()
+    keeper.ready.unlink()
+    spawn = os.posix_spawn
+    refused: list[object] = []
+
+    def refuse_once(*arguments: Any, **options: Any) -> int:
+        if not refused:
+            refused.append(arguments)
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return spawn(*arguments, **options)
+
+    monkeypatch.setattr(os, "posix_spawn", refuse_once)
+    before = len(os.listdir("/proc/self/fd"))
+    keeper.child.start_later(code)
+    until_s = keeper.loop.now() + 30.0
+    while not refused:
+        keeper.loop.turn(1.0)
+    assert (keeper.child.pid, len(os.listdir("/proc/self/fd"))) == (0, before)
+    while not keeper.child.pid:
+        assert keeper.loop.now() < until_s
+        keeper.loop.turn(1.0)
+    assert keeper.child.stop(20.0)

@@ -17,6 +17,7 @@ import pytest
 from edgemon.config import parse
 from edgemon.control import nudge
 from edgemon.ship.notify import REFUSALS
+from edgemon.ship.uploader import Uploader
 from edgemon.spool.fs import OsFileSystem
 from edgemon.spool.notices import Notices, new_key
 from tests.notice_servers import Hook, MailServer, server_context
@@ -384,3 +385,24 @@ def test_a_shipper_without_actions_loads_nothing_of_this(bench: Callable[..., Be
     program.wait_status(lambda status: status["notices"] is None, "it answers")
     maps = Path(f"/proc/{program.process.pid}/maps").read_text()
     assert "libssl" not in maps
+
+
+def test_a_child_for_which_there_are_no_descriptors_leaves_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipe2 = os.pipe2
+    made: list[tuple[int, int]] = []
+
+    def one(flags: int) -> tuple[int, int]:
+        if made:
+            raise OSError(24, "Too many open files")
+        made.append(pipe2(flags))
+        return made[0]
+
+    uploader = Uploader("--notices")
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "pipe2", one)
+    with pytest.raises(OSError, match="Too many"):
+        uploader.give({}, 0.0)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert uploader.fileno() == -1
