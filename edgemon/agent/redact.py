@@ -21,7 +21,9 @@ KEY_BYTES = 32
 HASH_BYTES = 12
 _MAX_DECIDED = 4096
 # In an aggregate: columns that hold single values, or texts as they were sent.
-_SINGLE_VALUES = ("min", "max", "sketch", "cats", "transitions")
+_SINGLE_VALUES = ("min", "max", "sketch", "cats", "transitions", "confusion")
+# Streams that are made of a prediction's output; of "truth" the names of classes, as they were predicted.
+_OF_OUTPUT = frozenset({"output", "class", "confidence", "entropy", "truth"})
 
 
 class Pseudonyms:
@@ -146,4 +148,4 @@ class Redaction:
     def _hides(self, stream: str) -> bool:
         if stream.startswith("f:"):
             return not self.may_leave(stream[2:])
-        return not self.output and stream in ("output", "class", "confidence", "entropy")
+        return not self.output and stream in _OF_OUTPUT

@@ -111,6 +111,20 @@ def test_no_single_value_of_a_denied_feature_leaves_in_an_aggregate() -> None:
     assert "Ada" not in repr(rows)
 
 
+@pytest.mark.parametrize("output", ["true", "false"])
+def test_no_class_that_was_predicted_leaves_beside_its_truth(output: str) -> None:
+    device = Device(f'[models."*"]\nredact = {{ output = {output} }}\n')
+    device.predict({}, output="somebody")
+    device.label()  # from now on predictions wait for their truth
+    device.predict({}, output="Ada Lovelace", id="b-1")
+    device.pipeline.label(Label("m", "1", "b-1", "somebody", None), 100 * SECOND, WALL_S)
+    open_rows = device.pipeline.open_windows(101 * SECOND)
+    device.pipeline.close_all_windows(101 * SECOND)
+    [row] = [row for row in device.of("agg") if row["stream"] == "truth"]
+    assert (row["n"], row["correct"]) == (1, 0)
+    assert ("Ada" in repr(row)) == ("Ada" in repr(open_rows)) == (output == "true")
+
+
 def test_an_alarm_of_a_denied_feature_says_so_without_its_values() -> None:
     chance = random.Random(1)
     builder = ProfileBuilder("m")
