@@ -86,7 +86,7 @@ def name_of(value: float | str) -> str:
     """A class's name, the same for 3, 3.0 and "3"."""
     if isinstance(value, str):
         return value if len(value) <= MAX_NAME else value[: MAX_NAME - 1] + "…"
-    return str(int(value)) if value == value // 1 else repr(value)
+    return str(int(value)) if abs(value) < 1e16 and value == value // 1 else repr(value)
 
 
 def _is_score(output: object, label: object) -> bool:

@@ -75,6 +75,7 @@ class Engine:
             for name, value in self._device.items()
             if not name.startswith(METRIC) or (self._is_metric and self._is_metric(name))
         }
+        self._metrics = sum(name.startswith(METRIC) for name in self._device)
 
     def reconfigure(
         self, rules: list[RuleSettings], named: Iterable[str], now_s: float
@@ -148,14 +149,13 @@ class Engine:
         full = METRIC + name
         if self._is_metric is None or not self._is_metric(full):
             return []
-        if full not in self._device and self._metrics() >= MAX_METRICS:
-            self.ended = self.ended._replace(left_out=self.ended.left_out + 1)
-            return []
+        if full not in self._device:
+            if self._metrics >= MAX_METRICS:
+                self.ended = self.ended._replace(left_out=self.ended.left_out + 1)
+                return []
+            self._metrics += 1
         self._device[full] = value
         return self._of_device(REPORT, now_s, full)
-
-    def _metrics(self) -> int:
-        return sum(name.startswith(METRIC) for name in self._device)
 
     def look(
         self,

@@ -141,6 +141,7 @@ def test_classes_have_one_name_whatever_they_came_as() -> None:
     assert judged("3", 3.0).correct and judged(3.0, "3").correct and judged([0.1, 0.9], "1").correct
     assert judged("cat", "dog") == Classified("dog", "cat", None, None)
     assert name_of(2.5) == "2.5"
+    assert name_of(-1e300) == "-1e+300"  # and no name of three hundred digits
     assert task_of(3.0, 3.0) == "regression" and task_of(1.0, 0.0) == "classification"
 
 

@@ -15,7 +15,7 @@ from edgemon.config.values import quoted
 from edgemon.performance.outcome import Classified, Measured
 from edgemon.performance.scores import Scores
 from edgemon.records import Row
-from edgemon.rules.engine import Engine
+from edgemon.rules.engine import MAX_METRICS, Engine
 from edgemon.rules.rule import MAX_INSTANCES, Key, Notice
 
 
@@ -328,6 +328,16 @@ def test_no_more_than_max_per_hour_are_told_of_all_instances() -> None:
     assert len(engine.window("m", "1", rows, 0.0)) == 3
     assert engine.status(0.0)[0]["suppressed"] == 7
     assert len(engine.window("n", "1", rows, 3600.0)) == 3
+
+
+def test_metrics_are_bounded_and_a_reload_makes_room_for_those_that_are_named_then() -> None:
+    engine = Engine(rules("metric.* > 1"), (), 0.0)
+    for number in range(MAX_METRICS + 3):
+        engine.report(f"junk{number}", 2.0, 0.0)
+    assert engine.report("late", 2.0, 0.0) == []
+    assert engine.ended.left_out == 4
+    engine.reconfigure(rules("metric.l* > 1"), (), 1.0)
+    assert [notice.key.series for notice in engine.report("late", 2.0, 2.0)] == ["late"]
 
 
 def test_instances_are_bounded_and_those_without_a_place_are_counted() -> None:
