@@ -52,7 +52,7 @@ def read_file(builder: ProfileBuilder, path: str, arguments: argparse.Namespace)
 
 def read_profile(path: str) -> Profile:
     """The profile in a file."""
-    with open(path, "rb") as file:
+    with open_bytes(path) as file:
         return Profile.from_bytes(file.read(), path)
 
 
@@ -60,7 +60,7 @@ def is_profile(path: str) -> bool:
     """Whether that is a profile rather than data."""
     if path == "-":
         return False
-    with open(path, "rb") as file:
+    with open_bytes(path) as file:
         return file.read(8) == b"EDGEPROF"
 
 

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from edgemon.drift.sources import Roles
+from edgemon.errors import UsageError
 from edgemon.performance.outcome import TASKS
 
 if TYPE_CHECKING:
@@ -47,8 +48,13 @@ def roles(arguments: argparse.Namespace) -> Roles:
 
 
 def open_bytes(path: str) -> BinaryIO:
-    """The file's bytes as they lie there; "-" is standard input."""
-    return sys.stdin.buffer if path == "-" else open(path, "rb")
+    """The file's bytes as they lie there; "-" is standard input. UsageError where it cannot be opened."""
+    if path == "-":
+        return sys.stdin.buffer
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise UsageError(f"{path}: {(error.strerror or str(error)).lower()}") from error
 
 
 def unpacked(raw: BinaryIO, path: str) -> BinaryIO:

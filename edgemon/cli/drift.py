@@ -77,6 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--alpha must lie between 0 and 1")
     if arguments.reference == arguments.current == "-":
         raise UsageError("only one of the two can come from standard input")
+    for path in (arguments.reference, arguments.current):
+        is_profile(path)  # both can be opened, before the work begins
     reference = _load(arguments.reference, arguments)
     current = _load(arguments.current, arguments)
     difference = compare_profiles(reference, current)

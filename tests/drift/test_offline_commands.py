@@ -280,3 +280,16 @@ def test_nothing_in_json_is_not_json(tmp_path: Path, capsys: pytest.CaptureFixtu
 
     answer = json.loads(capsys.readouterr().out, parse_constant=refuse)
     assert math.isclose(answer["streams"][0]["d"], 1.0)
+
+
+def test_a_file_that_cannot_be_opened_is_no_drift(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """1 says drift to a build server."""
+    here, gone = tmp_path / "a.csv", tmp_path / "gone.csv"
+    here.write_text("x\n1\n2\n")
+    for words in ([here, gone], [gone, here]):
+        assert (
+            main(["drift", "test", "--reference", str(words[0]), "--current", str(words[1])]) == 2
+        )
+        assert capsys.readouterr().err == f"edgemon: {gone}: no such file or directory\n"

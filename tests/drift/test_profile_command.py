@@ -78,7 +78,7 @@ def test_json_has_all_but_the_values(data: Path, capsys: pytest.CaptureFixture[s
         ((), 2, "give a file, or --from-stream MODEL"),
         (("DATA", "--from-stream", "m"), 2, "give a file, or --from-stream MODEL"),
         (("DATA", "--max-points", "3"), 2, "--max-points must lie between 20 and 1000000"),
-        (("/nonexistent.csv",), 1, "no such file"),
+        (("/nonexistent.csv",), 2, "no such file"),
         (("--from-stream", "m", "--socket", "/nonexistent.sock"), 5, "/nonexistent.sock"),
         (("DATA", "--output", "nope"), 4, "there is no column 'nope'; there are amount, score"),
         (("BROKEN.gz",), 4, "gzip"),
