@@ -98,10 +98,18 @@ class _Page:
         yield '<div class="tiles">'
         for value, label, bad in (
             (human_count(sum(model.predictions for model in of.models)), "predictions", False),
-            (human_count(len(of.models)), "models and versions", False),
-            (human_count(of.device_count), "devices", False),
-            (human_count(alarms), "streams drifted at the end", alarms > 0),
-            (human_count(lost), "batches missing or lost", lost > 0),
+            (
+                human_count(len(of.models)),
+                "model" if len(of.models) == 1 else "models and versions",
+                False,
+            ),
+            (human_count(of.device_count), "device" if of.device_count == 1 else "devices", False),
+            (
+                human_count(alarms),
+                f"stream{'' if alarms == 1 else 's'} drifted at the end",
+                alarms > 0,
+            ),
+            (human_count(lost), f"batch{'' if lost == 1 else 'es'} missing or lost", lost > 0),
             (human_bytes(of.frame_bytes), f"in {counted(of.batches, 'batch', 'batches')}", False),
         ):
             yield f'<div class="tile"><b{" class=bad" if bad else ""}>{value}</b>{label}</div>'
