@@ -61,8 +61,8 @@ STRANGERS = [
 ENDS = ["connectors"]
 # Rooms that the agent and the shipper are made of.
 LEAN = {
-    "errors", "records", "metrics", "log", "program", "service", "wire", "anomaly", "drift", "quality", "flow", "rules",
-    "config", "spool", "ingest", "collect", "plugins", "ship", "control", "agent", "zstd",
+    "errors", "records", "metrics", "log", "program", "service", "wire", "anomaly", "drift", "quality", "performance", "flow",
+    "rules", "config", "spool", "ingest", "collect", "plugins", "ship", "remote", "control", "agent", "zstd",
 }  # fmt: skip
 # What only one module may call: the house rule behind every promise about durability.
 PORT = ROOT / "spool" / "fs.py"
@@ -150,3 +150,18 @@ def test_what_a_device_runs_does_without_typing(path: Path) -> None:
         or (isinstance(node, ast.Import) and any(alias.name == "typing" for alias in node.names))
     ]
     assert not at_run_time, "a megabyte of each process: take it from edgemon.typed"
+
+
+def test_every_room_stands_in_the_table_of_floors() -> None:
+    page = (ROOT.parent / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    table = page[page.index("## Floors") : page.index("## Where do I add")]
+    named: dict[str, int] = {}
+    for line in table.splitlines():
+        cells = line.split()
+        level = next((index for index, cell in enumerate(cells) if cell.isdigit()), None)
+        if line.startswith("    ") and level is not None:
+            for name in cells[:level]:
+                named[name.removeprefix("edgemon/").removesuffix("/").removesuffix(".py")] = int(
+                    cells[level]
+                )
+    assert {name: named.get(name) for name in FLOORS} == FLOORS
