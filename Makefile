@@ -10,7 +10,7 @@ ARCH   ?= host
 
 .PHONY: help run test test-search test-connectors test-slow test-soak test-arm test-vm failures fuzz lint bench build wheel binary ks-null clean
 help:  ## what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("edgemon needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -19,6 +19,7 @@ $(BIN)/python:
 # The extensions are rebuilt when C or Cython sources change; an extra is installed without building them again.
 # editable_mode=compat: a path in a .pth file, and not a finder that every process would import.
 $(VENV)/.base: $(BIN)/python $(CORE_SOURCES)
+	@echo "building edgemon into $(VENV): a minute or two"
 	$(BIN)/python -m pip install --quiet --editable . --config-settings editable_mode=compat
 	@touch $@
 $(VENV)/.%: $(VENV)/.base
