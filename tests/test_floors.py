@@ -61,8 +61,8 @@ STRANGERS = [
 ENDS = ["connectors"]
 # Rooms that the agent and the shipper are made of.
 LEAN = {
-    "errors", "records", "metrics", "log", "program", "service", "wire", "anomaly", "drift", "quality", "performance", "flow",
-    "rules", "config", "spool", "ingest", "collect", "plugins", "ship", "remote", "control", "agent", "zstd",
+    "errors", "records", "metrics", "log", "program", "service", "wire", "anomaly", "drift", "quality", "performance",
+    "flow", "rules", "config", "spool", "ingest", "collect", "plugins", "ship", "remote", "control", "agent", "zstd",
 }  # fmt: skip
 # What only one module may call: the house rule behind every promise about durability.
 PORT = ROOT / "spool" / "fs.py"
