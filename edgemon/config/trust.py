@@ -2,35 +2,58 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+
+# As Linux follows.
+_MOST_LINKS = 40
 
 
 def distrust(path: str) -> str:
     """Why a program is not started, in words that follow its key; "" where it may be.
 
-    It must be a file that can be run, and neither it nor a folder above it may be in the hands of anybody but root
-    and the user of edgemon: who can change the program has edgemon's rights.
+    It must be a file that can be run. Neither it, nor a link or a folder on the way to it, may belong to anybody but
+    root and the user of edgemon, nor may everybody write it: who can change the program has edgemon's rights. A group
+    may.
     """
-    real = os.path.realpath(path)
     try:
         info = os.stat(path)
         if not stat.S_ISREG(info.st_mode):
             return f'"{path}" is not a file'
-        if not os.access(real, os.X_OK):
+        if not os.access(path, os.X_OK):
             return f'"{path}" cannot be run: chmod +x'
-        if problem := _foreign(real, info):
-            return problem
-        folders = {os.path.dirname(path), os.path.dirname(real)}
-        while folders:
-            folder = folders.pop()
-            if problem := _foreign(folder, os.stat(folder)):
+        way = _way(path)
+        for step in reversed(way):
+            if problem := _foreign(step, os.lstat(step)):
                 return problem
-            if folder != os.path.dirname(folder):
-                folders.add(os.path.dirname(folder))
     except OSError as error:
         return f'"{error.filename}": {(error.strerror or str(error)).lower()}'
     return ""
+
+
+def _way(path: str) -> list[str]:
+    """All that the system goes through to get there, links among them, the program itself last."""
+    way, rest, here, links = ["/"], path.split("/")[::-1], "/", 0
+    while rest:
+        name = rest.pop()
+        if name in ("", "."):
+            continue
+        if name == "..":
+            here = os.path.dirname(here)
+            continue
+        step = os.path.join(here, name)
+        way.append(step)
+        if os.path.islink(step):
+            links += 1
+            if links > _MOST_LINKS:  # somebody has made them a ring just now
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            target = os.readlink(step)
+            here = "/" if target.startswith("/") else here
+            rest += target.split("/")[::-1]
+        else:
+            here = step
+    return way
 
 
 def _foreign(path: str, info: os.stat_result) -> str:
@@ -40,6 +63,8 @@ def _foreign(path: str, info: os.stat_result) -> str:
             f'"{path}" belongs to user {info.st_uid}, must belong to root or to the user that edgemon runs as '
             f"({user}): chown"
         )
+    if stat.S_ISLNK(info.st_mode):
+        return ""  # everybody may write any link: its folder says who can
     sticky_folder = stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_ISVTX
     if info.st_mode & stat.S_IWOTH and not sticky_folder:
         return f'everybody may write "{path}": chmod o-w'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -154,3 +155,26 @@ class TestTrust:
         assert distrust(str(path)).startswith(
             f'"{theirs}" belongs to user 4242, must belong to root'
         )
+
+
+def test_every_folder_that_a_chain_of_links_goes_through_counts(tmp_path: Path) -> None:
+    for name in ("program", "between", "configured"):
+        (tmp_path / name).mkdir()
+    program = tmp_path / "program" / "it"
+    shutil.copy("/bin/true", program)
+    (tmp_path / "between" / "it").symlink_to("../program/it")
+    configured = tmp_path / "configured" / "it"
+    configured.symlink_to(tmp_path / "between" / "it")
+    assert distrust(str(configured)) == ""
+    (tmp_path / "between").chmod(0o777)
+    assert distrust(str(configured)) == f'everybody may write "{tmp_path}/between": chmod o-w'
+    (tmp_path / "between").chmod(0o1777)  # nobody can replace another's link there
+    assert distrust(str(configured)) == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a link away")
+def test_a_link_of_another_user_is_not_followed_whatever_it_points_at(tmp_path: Path) -> None:
+    link = tmp_path / "it"
+    link.symlink_to("/bin/true")
+    os.chown(link, 4242, -1, follow_symlinks=False)
+    assert distrust(str(link)).startswith(f'"{link}" belongs to user 4242')
