@@ -80,6 +80,7 @@ class Link:
         self.happenings: deque[Callable[[float], None]] = deque()
         self._keepalive_s = keepalive_s
         self._moved_at = 0.0
+        self._counted = 0, 0
         self._moved_bytes = 0
 
     @property
@@ -126,6 +127,12 @@ class Link:
         self._moved_bytes += grown
         if grown > _PING_BYTES:
             self._moved_at = now
+
+    def uncounted(self) -> tuple[int, int]:
+        """Bytes sent and received since the call before."""
+        now = self.client.connection.sent_bytes, self.client.connection.received_bytes
+        before, self._counted = self._counted, now
+        return now[0] - before[0], now[1] - before[1]
 
     def acknowledged(self, mid: int, now: float) -> Sent | None:
         """A PUBACK came. None when nothing of that number is under way."""

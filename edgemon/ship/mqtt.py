@@ -335,10 +335,16 @@ class MqttSink:
         if link is not None and self._courier is not None:
             self._courier.on_down()
         if link is not None:
-            connection = link.client.connection
-            self._counters.add("edgemon_ship_sent_bytes_total", connection.sent_bytes)
-            self._counters.add("edgemon_ship_received_bytes_total", connection.received_bytes)
-            connection.close()
+            self._count_bytes(link)
+            link.client.connection.close()
+
+    def _count_bytes(self, link: Link) -> None:
+        """As they move: a connection may last for months."""
+        sent, received = link.uncounted()
+        if sent:
+            self._counters.add("edgemon_ship_sent_bytes_total", sent)
+        if received:
+            self._counters.add("edgemon_ship_received_bytes_total", received)
 
     def _fail(self, reason: str) -> None:
         self.close()
@@ -348,6 +354,8 @@ class MqttSink:
 
     def _digest(self, now: float) -> None:
         link = self._link
+        if link is not None:
+            self._count_bytes(link)
         while link is not None and link is self._link and link.happenings:
             link.happenings.popleft()(now)
 

@@ -176,6 +176,21 @@ def test_a_batch_carries_its_identity_as_user_properties(
     listener.close()
 
 
+def test_bytes_are_counted_while_the_connection_lasts(
+    mosquitto: Mosquitto, short_tmp: Path, drivers: list[Driver]
+) -> None:
+    """They were counted at its end, so that one of months had sent nothing."""
+    driver = up(drivers, short_tmp, mosquitto.port)
+    before = driver.counters.get("edgemon_ship_sent_bytes_total")
+    sent = parcel("agg", 17)
+    driver.send(sent)
+    after = driver.counters.get("edgemon_ship_sent_bytes_total")
+    assert before > 0 and after >= before + len(sent.frame)
+    assert driver.counters.get("edgemon_ship_received_bytes_total") > 0
+    driver.sink.close()
+    assert driver.counters.get("edgemon_ship_sent_bytes_total") == after  # once
+
+
 def test_each_row_of_an_event_batch_is_a_readable_message_of_its_own(
     mosquitto: Mosquitto, short_tmp: Path, drivers: list[Driver]
 ) -> None:
