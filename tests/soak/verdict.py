@@ -8,7 +8,6 @@ from typing import Any
 from tests.e2e.test_end_to_end import last_numbers
 from tests.soak.soak import Soak, Usage
 
-AT_MOST_KB, AT_MOST_SHARE = 512, 0.03
 # Counters that say that something was dropped, refused or failed. All others count what happens in health.
 LOSSES = (
     "dropped", "forgotten", "lost_b", "lost_r", "refused", "failures", "errors_total", "unconfirmed", "quarantined",
@@ -80,7 +79,9 @@ def not_in_windows(soak: Soak) -> dict[str, int]:
     return {name: sent - counted.get(name, 0) for name, sent in soak.sent.items()}
 
 
-def memory_is_flat(series: list[Usage], from_h: float, to_h: float) -> tuple[str, bool]:
+def memory_is_flat(
+    series: list[Usage], from_h: float, to_h: float, at_most_kb: int
+) -> tuple[str, bool]:
     """A line with RSS/PSS at 0, 25, 50, 75 and 100 % of the time, and whether it grew less than is allowed.
 
     Growth is the median of the last quarter less that of the first: one sample may fall into a fork.
@@ -93,7 +94,7 @@ def memory_is_flat(series: list[Usage], from_h: float, to_h: float) -> tuple[str
     for name in ("rss", "pss"):
         values = [getattr(one, name) for one in part]
         first, last = statistics.median(values[:quarter]), statistics.median(values[-quarter:])
-        flat &= last - first <= max(AT_MOST_KB, AT_MOST_SHARE * first)
+        flat &= last - first <= at_most_kb
         shown = " ".join(f"{getattr(one, name) / 1024:.2f}" for one in marks)
         words.append(f"{name.upper()} {shown} MiB, grew by {last - first:+.0f} KiB")
     for name in ("files", "threads"):
