@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import argparse
 
 EPILOG = """
-seq 1 1000 | awk 'BEGIN{print "x,y"}{print $1%97","$1%89}' > a.csv
-seq 1 1000 | awk 'BEGIN{print "x,y"}{print $1%97","$1%89+9}' > b.csv
+seq 1 1000 | awk 'BEGIN{print "x,y"}{print rand()","rand()}' > a.csv
+seq 1 1000 | awk 'BEGIN{print "x,y"}{print rand()","rand()+0.2}' > b.csv
 edgemon drift test --reference a.csv --current b.csv --plot drift.svg
 """
 

@@ -206,7 +206,8 @@ def _show(arguments: argparse.Namespace) -> int:
         print(json.dumps(answer, indent=2, ensure_ascii=False))
         return 0
     print(f"remote hand   {'on' if config.remote.enabled else 'off: remote.enabled = false'}")
-    print(f"agent         {'running' if report is not None else 'not running'}")
+    if config.remote.enabled:  # otherwise it has nothing to answer
+        print(f"agent         {'running' if report is not None else 'not running'}")
     print(
         f"status        {remembered.status}" + (f": {remembered.reason}" * bool(remembered.reason))
     )

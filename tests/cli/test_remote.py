@@ -105,3 +105,15 @@ def test_a_key_that_everybody_can_read_does_not_sign(
     Path(key).chmod(0o644)
     assert sign(tmp_path, key, b"") == 3
     assert "run: chmod o-rwx" in capsys.readouterr().err
+
+
+def test_where_the_remote_hand_is_off_nothing_is_said_of_the_agent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has nothing to answer there, and may well be running."""
+    config = tmp_path / "edgemon.toml"
+    config.write_text('[agent]\nstate_dir = "state"\nrun_dir = "run"\n[ship]\nsink = "file"\n')
+    assert main(["remote", "show", "--config", str(config)]) == 0
+    said = capsys.readouterr().out
+    assert "remote hand   off: remote.enabled = false\n" in said
+    assert "not running" not in said
