@@ -70,8 +70,13 @@ def run(arguments: argparse.Namespace) -> int:
         from edgemon.config import find_config, load
 
         directory = load(find_config(arguments.config)).spool.dir
-    if not os.path.isdir(directory):
-        raise UnreachableError(f"there is no spool at {directory}: the agent makes it")
+    try:
+        os.listdir(directory)
+    except PermissionError as error:
+        text = f"no permission to read {directory}; run this as the agent's user"
+        raise UnreachableError(text) from error
+    except OSError as error:
+        raise UnreachableError(f"there is no spool at {directory}: the agent makes it") from error
     if arguments.subcommand != "ls":
         from edgemon.cli import _spool_tools
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -129,4 +130,23 @@ def test_ls_without_a_spool_is_one_line_and_exit_code_5(
     assert main(["spool", "ls", "--dir", str(tmp_path / "none")]) == 5
     assert capsys.readouterr().err == (
         f"edgemon: there is no spool at {tmp_path / 'none'}: the agent makes it\n"
+    )
+
+
+def test_a_spool_that_may_not_be_read_is_not_said_to_be_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir(mode=0)
+    assert main(["spool", "ls", "--dir", str(tmp_path / "none")]) == 5  # all is imported
+    capsys.readouterr()
+    user = os.geteuid()
+    if user == 0:  # whom no mode stops
+        os.seteuid(65534)
+    try:
+        assert main(["spool", "ls", "--dir", str(spool)]) == 5
+    finally:
+        os.seteuid(user)
+    assert capsys.readouterr().err == (
+        f"edgemon: no permission to read {spool}; run this as the agent's user\n"
     )
