@@ -180,7 +180,7 @@ def _rules(rules: list[dict[str, Any]]) -> list[str]:
     pending = sum(rule["pending"] > 0 for rule in rules)
     lines = [
         "",
-        f"rules    {counted(len(rules), 'rule')}, {len(firing)} firing, {pending} about to",
+        f"rules    {counted(len(rules), 'rule')}, {len(firing)} firing, {pending} about to fire",
     ]
     for rule in firing:
         for one in rule["instances"]:
