@@ -23,7 +23,8 @@ def said_of(model: dict[str, Any]) -> list[str]:
     said = [*alarms(model)]
     if truth := performance.get("truth"):
         latest, all_ = truth["window"], truth["since_start"]
-        said.append(f"{measured(all_)} of {counted(all_['n'], 'prediction')} with their truth")
+        its = "its" if all_["n"] == 1 else "their"
+        said.append(f"{measured(all_)} of {counted(all_['n'], 'prediction')} with {its} truth")
         if latest and latest["n"] < all_["n"]:
             said.append(f"{measured(latest)} of the latest {human_count(latest['n'])}")
         if truth["blind"]:
