@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from itertools import pairwise
@@ -120,5 +121,9 @@ def test_the_table_is_small_in_memory(module: str) -> None:
         f"import edgemon.drift.{module}\n"
         "print(tracemalloc.get_traced_memory()[0])"
     )
-    held = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
-    assert int(held) < 100_000
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    for _ in range(2):  # the first time the compiler's memory may be counted too
+        run = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, check=True, env=environment
+        )
+    assert int(run.stdout) < 100_000
