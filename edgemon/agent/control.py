@@ -12,7 +12,7 @@ from edgemon.agent.store import MAX_FILE_BYTES
 from edgemon.control import Handler, Message
 from edgemon.errors import UsageError
 from edgemon.records import KINDS
-from edgemon.spool.gaps import Gap
+from edgemon.spool.gaps import REASONS, Gap
 from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Commands:
     def handlers(self) -> dict[str, Handler]:
         return {
             "nudge": self.nudge,
-            "quarantined": self.quarantined,
+            "lost": self.lost,
             "status": self.status,
             "record": self.record,
             "recorded": self.recorded,
@@ -41,24 +41,33 @@ class Commands:
         self._agent.storage.worker.maintain()
         return {}
 
-    def quarantined(self, request: Message) -> Message:
-        """The shipper gave up a batch: {stream, kind, seq, rows, reason}. It becomes a gap event."""
-        stream, kind, seq = request.get("stream"), request.get("kind"), _integer(request, "seq")
-        if not isinstance(stream, str) or len(stream) != 32 or kind not in KINDS or seq == 0:
-            raise UsageError('"stream", "kind" and "seq" name a batch')
+    def lost(self, request: Message) -> Message:
+        """The shipper gave batches up, or could not read them: the fields of its Note. They become a gap event."""
+        stream, kind, what = request.get("stream"), request.get("kind"), request.get("what")
+        first, last = _integer(request, "from_seq"), _integer(request, "to_seq")
+        if not isinstance(stream, str) or len(stream) != 32 or kind not in KINDS:
+            raise UsageError('"stream" and "kind" name a row of batches')
+        if what not in (*REASONS, "quarantined") or not 0 < first <= last:
+            raise UsageError(
+                '"from_seq" to "to_seq" are numbers of batches, "what" is why they are lost'
+            )
         try:
             gap = Gap(
                 0,
                 bytes.fromhex(stream),
                 str(kind),
-                seq,
-                seq,
-                "quarantined",
+                first,
+                last,
+                str(what),
                 _integer(request, "rows"),
             )
         except ValueError as error:
             raise UsageError('"stream" is 32 hex digits') from error
-        log.warning(f"a batch was refused: {request.get('reason')}", kind=kind, seq=seq)
+        if self._agent.storage.spool.knows_lost(gap.kind, first, last):
+            return {}  # it was told already
+        log.warning(
+            f"batches will not arrive: {request.get('reason')}", kind=kind, first=first, last=last
+        )
         self._agent.emit_event(gap.as_event(), time.monotonic_ns())
         return {}
 

@@ -75,14 +75,12 @@ class ShipProcess:
             config.spool.dir,
             config.spool.quarantine_size_bytes,
             on_stored=lambda: nudge(agent_socket),
-            note=lambda parcel, reason: self._refused.note(parcel, reason),
+            note=lambda note: self._refused.note(note),
         )
         self._refused = Refused(
             self._fs,
             config.agent.state_dir,
-            lambda note: request(
-                agent_socket, {"cmd": "quarantined", **note._asdict()}, _TELL_TIMEOUT_S
-            ),
+            lambda note: request(agent_socket, {"cmd": "lost", **note._asdict()}, _TELL_TIMEOUT_S),
         )
         self._next_tell = 0.0
         self._alive_every_s = service.watchdog_interval_s()

@@ -1,7 +1,8 @@
-"""What was quarantined and the agent does not know yet: it writes the gap record, we cannot.
+"""What will not arrive and the agent may not know of: it writes the gap record, we cannot.
 
-The numbers are kept in `<state_dir>/refused` until the agent has taken them, over restarts of both.
-At most MAX_NOTES wait; then no further batch is given up. A crash between the agent's taking and our
+That is what was quarantined, and what could not be read when its turn came. The numbers are kept in
+`<state_dir>/refused` until the agent has taken them, over restarts of both. At most MAX_NOTES wait;
+then no further batch is given up or passed over. A crash between the agent's taking and our
 forgetting tells it twice, which says nothing new.
 """
 
@@ -12,7 +13,6 @@ from collections.abc import Callable
 
 from edgemon import log
 from edgemon.errors import EdgemonError
-from edgemon.ship.sink import Parcel
 from edgemon.spool.fs import FileSystem, join, write_atomically
 from edgemon.typed import NamedTuple
 
@@ -23,12 +23,17 @@ _NAME = "refused"
 
 
 class Note(NamedTuple):
-    """One batch that will not arrive. Its fields are those of the agent's command "quarantined"."""
+    """Batches that will not arrive. Its fields are those of the agent's command "lost".
+
+    what: one of spool.gaps.REASONS.  reason: in a person's words.
+    """
 
     stream: str
     kind: str
-    seq: int
+    from_seq: int
+    to_seq: int
     rows: int
+    what: str
     reason: str
 
 
@@ -47,10 +52,10 @@ class Refused:
         """Notes that the agent has not taken."""
         return len(self._notes)
 
-    def note(self, parcel: Parcel, reason: str) -> bool:
+    def note(self, note: Note) -> bool:
         """Durable when it returns True; False when there is no room, or the disk refuses."""
-        note = Note(parcel.stream, parcel.kind, parcel.seq, parcel.rows, reason[:_MAX_REASON])
-        if any(known[:3] == note[:3] for known in self._notes):
+        note = note._replace(reason=note.reason[:_MAX_REASON])
+        if any(known[:4] == note[:4] for known in self._notes):
             return True
         return len(self._notes) < MAX_NOTES and self._store([*self._notes, note])
 
@@ -79,8 +84,10 @@ class Refused:
         try:
             found = json.loads(self._fs.read(self._path, 0, _MAX_FILE_BYTES))
             return [
-                Note(str(stream), str(kind), int(seq), int(rows), str(reason))
-                for stream, kind, seq, rows, reason in found[:MAX_NOTES]
+                Note(
+                    str(stream), str(kind), int(first), int(last), int(rows), str(what), str(reason)
+                )
+                for stream, kind, first, last, rows, what, reason in found[:MAX_NOTES]
             ]
         except (OSError, ValueError, TypeError):
             return []

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edgemon.records import KINDS
+from edgemon.ship.refused import Note
 from edgemon.ship.sink import Parcel
 from edgemon.spool import layout
 from edgemon.spool.cursor import Cursor
 from edgemon.spool.fs import FileSystem, join
+from edgemon.spool.gaps import GapLedger, missing_ranges
 from edgemon.spool.quarantine import Quarantine
 from edgemon.spool.reader import SpoolReader
 
@@ -22,8 +24,8 @@ class SpoolSource:
     must then never be stored: the agent would free what nobody has.
 
     on_stored: called after the cursor moved on disk; there may be segments to free.
-    note: writes down that a batch will not arrive (kind, stream, seq, rows, reason); False when it
-    cannot now.
+    note: writes down that batches will not arrive; False when it cannot now. What stands between two batches and is
+    in no gap that the agent knows (a file was damaged or removed under us) is noted before the cursor can pass it.
     """
 
     def __init__(
@@ -32,7 +34,7 @@ class SpoolSource:
         directory: str,
         quarantine_limit_bytes: int,
         on_stored: Callable[[], object] = lambda: None,
-        note: Callable[[Parcel, str], bool] = lambda _parcel, _reason: True,
+        note: Callable[[Note], bool] = lambda _note: True,
     ) -> None:
         self._fs = fs
         self._on_stored = on_stored
@@ -46,6 +48,7 @@ class SpoolSource:
         self._reader = SpoolReader(self._fs, self._directory)
         self._fresh_reader = SpoolReader(self._fs, self._directory)
         self._cursor = Cursor(self._fs, self._directory)
+        self._accounted = dict.fromkeys(KINDS, 0)  # below, every number that is missing is in a gap
 
     def stream(self) -> str:
         """The id of the numbering, 32 hex digits; "" while there is no spool."""
@@ -60,7 +63,23 @@ class SpoolSource:
         if record is None:
             return None
         stream = record.stream.hex()
+        if record.seq > max(after_seq, self._accounted[kind]) + 1:
+            if not self._account(kind, after_seq + 1, record.seq - 1, stream):
+                return None
+            self._accounted[kind] = record.seq
         return Parcel(kind, record.seq, stream, record.frame, record.first_wall_ms, record.rows)
+
+    def _account(self, kind: str, first: int, last: int, stream: str) -> bool:
+        """Note which of these numbers nothing tells of. False: it cannot be noted now."""
+        ledger = GapLedger(self._fs, self._directory)
+        ledger.load()
+        ledger.close()
+        first = max(first, self._reader.watermark().freed[kind] + 1)
+        reason = "it could not be read when its turn came"
+        return all(
+            self._note(Note(stream, kind, start, end, 0, "damaged", reason))
+            for start, end in missing_ranges(first, last, ledger.ranges(kind))
+        )
 
     def numbering(self) -> str:
         return self._stream
@@ -86,7 +105,9 @@ class SpoolSource:
             self._on_stored()
 
     def quarantine(self, parcel: Parcel, reason: str) -> bool:
-        if not self._note(parcel, reason):
+        seq = parcel.seq
+        note = Note(parcel.stream, parcel.kind, seq, seq, parcel.rows, "quarantined", reason)
+        if not self._note(note):
             return False
         frame = parcel.frame
         source = f"refused-{parcel.kind}-{parcel.stream}-{parcel.seq:016d}"

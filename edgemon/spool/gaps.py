@@ -276,3 +276,17 @@ class GapLedger:
         first.settled = first.settled and second.settled
         first.taken = False
         self._entries.remove(second)
+
+
+def missing_ranges(first: int, last: int, present: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The parts of first … last (inclusive) that no range of `present` covers, in order."""
+    missing = []
+    for start, end in sorted(present):
+        if start > first:
+            missing.append((first, min(start - 1, last)))
+        first = max(first, end + 1)
+        if first > last:
+            break
+    if first <= last:
+        missing.append((first, last))
+    return [(start, end) for start, end in missing if start <= end]

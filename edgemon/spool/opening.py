@@ -20,13 +20,13 @@ from edgemon.spool import layout, watermark
 from edgemon.spool.cursor import read_cursor
 from edgemon.spool.found import FoundJournal, FoundLane, Recovery
 from edgemon.spool.fs import FileSystem, Lock, join, reader_of, write_atomically
-from edgemon.spool.gaps import GapLedger
+from edgemon.spool.gaps import GapLedger, missing_ranges
 from edgemon.spool.health import Health
 from edgemon.spool.journal import Journals
 from edgemon.spool.lane import Lane, Pending, Segment
 from edgemon.spool.origin import Machine, Origin, Witness, read_origin, write_origin
 from edgemon.spool.quarantine import Quarantine
-from edgemon.spool.recovery import Recoverer, missing_ranges
+from edgemon.spool.recovery import Recoverer
 from edgemon.spool.segment import Entry, read_record, scan
 from edgemon.spool.slots import SlotFile
 from edgemon.spool.watermark import Watermark

@@ -2,8 +2,7 @@
 
 Read only, in another process. It hands out nothing above the watermark. Segments may vanish under it
 (delivered, evicted), be mended by a restarting agent, or be damaged: it goes on with the next whole batch,
-and counts. A batch that is skipped here is in a Gap once the agent has been restarted, and is seen by the
-receiver at once as a hole in the numbers. Memory: one batch.
+and counts. The shipper notes what it skips (ship/source.py), and the agent makes a gap of it. Memory: one batch.
 """
 
 from __future__ import annotations

@@ -12,9 +12,8 @@ from edgemon.records import KINDS
 from edgemon.spool import layout, slots
 from edgemon.spool.cursor import cursor_is_whole, read_cursor
 from edgemon.spool.fs import FileSystem, join, reader_of
-from edgemon.spool.gaps import SLOT_BYTES, GapLedger
+from edgemon.spool.gaps import SLOT_BYTES, GapLedger, missing_ranges
 from edgemon.spool.origin import read_origin
-from edgemon.spool.recovery import missing_ranges
 from edgemon.spool.segment import Damage, is_foreign_version, scan
 from edgemon.spool.watermark import Watermark, read_watermark
 from edgemon.typed import NamedTuple

@@ -25,7 +25,7 @@ from edgemon.spool import watermark
 from edgemon.spool.cursor import read_cursor
 from edgemon.spool.found import FoundJournal, Recovery
 from edgemon.spool.fs import FileSystem, Lock
-from edgemon.spool.gaps import Gap, GapLedger
+from edgemon.spool.gaps import Gap, GapLedger, missing_ranges
 from edgemon.spool.health import Health
 from edgemon.spool.journal import Journals
 from edgemon.spool.lane import Lane, Pending, boot_s, unsynced_bytes
@@ -346,6 +346,10 @@ class Spool:
     def take_gaps(self) -> list[Gap]:
         """Gaps that were not returned before; after open, all that were not shipped."""
         return self._ledger.take()
+
+    def knows_lost(self, kind: str, first: int, last: int) -> bool:
+        """Whether all these numbers are in gaps. For any thread."""
+        return not missing_ranges(first, last, self._ledger.ranges(kind))
 
     def report_failure(self, reason: str, message: str) -> None:
         """Something above the disk failed: shown and counted like the disk's own failures."""

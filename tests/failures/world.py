@@ -131,11 +131,12 @@ class World:
 
     def wait_for_event(self, event: str, stream: str, timeout_s: float) -> Row:
         """The first such event, once it has left the device."""
-        wait_for(
-            lambda: self.find(event, stream) is not None,
-            timeout_s,
-            f"{event} of {stream or 'anything'}; there was {[r['type'] for r in self.alarms()]}",
-        )
+        try:
+            wait_for(lambda: self.find(event, stream) is not None, timeout_s)
+        except AssertionError:
+            told = [(row["type"], row["stream"]) for row in self.events()]
+            log = self.device.log().splitlines()[-30:]
+            raise AssertionError("\n".join([f"no {event} {stream}; {told}", *log])) from None
         row = self.find(event, stream)
         assert row is not None
         return row

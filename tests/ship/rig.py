@@ -204,6 +204,20 @@ class Feeder:
         control.nudge(f"{self.config.agent.run_dir}/ship.sock")
         return seq
 
+    def drop(self, kind: str) -> None:
+        """A number whose batch never comes: the agent's gap says so."""
+        self._spool.drop(kind, self._spool.next_seq(kind), 1, "dropped")
+        assert self._spool.sync()
+
+    def damage(self, kind: str, seq: int) -> None:
+        """Flip a bit in the batch of that number, in its file."""
+        frame = self.sent[kind, seq]
+        for path in Path(self.directory).glob(f"?-{kind}/*.zst"):
+            data = bytearray(path.read_bytes())
+            if (at := data.find(frame)) >= 0:
+                data[at + len(frame) // 2] ^= 1
+                path.write_bytes(data)
+
     def add_all_kinds(self, count: int) -> None:
         for kind in KINDS:
             self.add(kind, count)

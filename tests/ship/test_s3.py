@@ -146,8 +146,10 @@ def test_objects_are_cut_at_their_size(seaweed: Seaweed, site: Site) -> None:
     site.feeder.add("pred", 30, noise=10_000)
     site.ship()
     site.wait_until_all_is_acknowledged()
-    sizes = [sum(len(frame) for _, frame in held) for held in site.contents().values()]
-    assert len(sizes) == 5 and max(sizes) <= 64 << 10
+    objects = site.contents().values()
+    assert max(sum(len(frame) for _, frame in held) for held in objects) <= 64 << 10
+    # Six fit. On a machine that is busy one may be cut by its age before.
+    assert max(len(held) for held in objects) == 6 and len(objects) >= 5
     site.assert_each_batch_is_in_one_object()
 
 

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from edgemon.records import KINDS
+from edgemon.ship.refused import Note
 from edgemon.ship.sink import Parcel
 from edgemon.ship.source import SpoolSource
 from edgemon.spool.fs import OsFileSystem
@@ -108,4 +109,57 @@ def test_a_batch_larger_than_the_quarantine_is_said_not_to_be_kept(tmp_path: Pat
     source = SpoolSource(OsFileSystem(), feeder.directory, 1_000)
     parcel = source.next("pred", 0)
     assert parcel is not None and not source.quarantine(parcel, "no")
+    feeder.close()
+
+
+def test_a_batch_that_cannot_be_read_is_noted_before_it_is_passed(tmp_path: Path) -> None:
+    feeder = Feeder(make_config(tmp_path))
+    feeder.add("pred", 6)
+    for seq in (3, 4):
+        feeder.damage("pred", seq)
+    notes: list[Note] = []
+    may_note = False
+
+    def note(one: Note) -> bool:
+        if may_note:
+            notes.append(one)
+        return may_note
+
+    source = SpoolSource(OsFileSystem(), feeder.directory, LIMIT, note=note)
+    assert source.next("pred", 1) is not None
+    assert source.next("pred", 2) is None, "it is passed only when that is written down"
+    may_note = True
+    parcel = source.next("pred", 2)
+    assert parcel is not None and parcel.seq == 5
+    assert source.next("pred", 2) == parcel
+    assert [(one.kind, one.from_seq, one.to_seq, one.what) for one in notes] == [
+        ("pred", 3, 4, "damaged")
+    ]
+    feeder.close()
+
+
+def test_what_the_agent_knows_to_be_lost_or_delivered_is_not_noted(tmp_path: Path) -> None:
+    feeder = Feeder(make_config(tmp_path))
+    feeder.add("pred", 2)
+    feeder.drop("pred")
+    feeder.add("pred", 1)
+    notes: list[Note] = []
+
+    def note(one: Note) -> bool:
+        notes.append(one)
+        return True
+
+    source = SpoolSource(OsFileSystem(), feeder.directory, LIMIT, note=note)
+    parcel = source.next("pred", 2)
+    assert parcel is not None and (parcel.seq, notes) == (4, [])
+    # A cursor that was lost: what was delivered is not in the spool any more.
+    source.advance("pred", 4)
+    source.store()
+    feeder.close()
+    feeder = Feeder(make_config(tmp_path))  # it frees what was delivered
+    feeder.add("pred", 1)
+    (Path(feeder.directory) / "cursor").unlink()
+    source = SpoolSource(OsFileSystem(), feeder.directory, LIMIT, note=note)
+    parcel = source.next("pred", 0)
+    assert parcel is not None and notes == []
     feeder.close()

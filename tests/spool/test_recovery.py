@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from edgemon.spool.found import Recovery
 from edgemon.spool.fs import OsFileSystem
-from edgemon.spool.recovery import missing_ranges
+from edgemon.spool.gaps import missing_ranges
 from edgemon.spool.writer import Spool
 from tests.spool.helpers import (
     Settings,
