@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from edgemon.ship.desired import Courier
     from edgemon.ship.notify import Notifier
 
-TELL_S = 30.0
+TELL_S = 5.0  # while the agent does not take a note
 _TELL_TIMEOUT_S = 1.0  # the one thing that holds the loop, and only while an agent hangs
 _MAX_WAIT_S = 3600.0
 
