@@ -65,8 +65,8 @@ class Trial:
 
     def _ask(self) -> None:
         self._accepts = "the ingest socket does not answer"
-        self._socket = sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            self._socket = sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             sock.setblocking(False)
             assert self._agent.server is not None
             sock.connect(self._agent.server.address)

@@ -223,11 +223,12 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _clear(arguments: argparse.Namespace) -> int:
+    from edgemon.remote.message import MAX_REVISION
     from edgemon.remote.store import Store
     from edgemon.spool.fs import OsFileSystem
 
-    if arguments.revision < 0:
-        raise UsageError("--revision is not below 0")
+    if not 0 <= arguments.revision < MAX_REVISION:  # a higher one must be left
+        raise UsageError(f"--revision {arguments.revision}: must be 0 to {MAX_REVISION - 1}")
     config = _of_device(arguments)
     report = _ask(config, {"cmd": "remote_clear", "revision": arguments.revision})
     if report is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgemon.cli import main
-from edgemon.remote.message import verify
+from edgemon.remote.message import MAX_REVISION, verify
 from edgemon.remote.store import MAX_STARTS, Store
 from edgemon.spool.fs import OsFileSystem
 from tests.remote.device import (
@@ -228,6 +228,9 @@ def test_a_person_sees_it_and_drops_it(device: Device, capsys: pytest.CaptureFix
     assert device.send(message(2))["in_force"] is None  # the broker still has it
     assert device.send(message(3))["in_force"] == 3
     assert device.stop(agent) == 0
+    for out_of_range in ("-1", str(MAX_REVISION)):  # above the highest nothing could come any more
+        assert main(["remote", "clear", f"--revision={out_of_range}", *config]) != 0
+        assert "must be 0 to" in capsys.readouterr().err
     assert main(["remote", "clear", "--revision", "9", *config]) == 0  # without an agent
     assert "revisions above 9 are taken" in capsys.readouterr().out
     device.start()
