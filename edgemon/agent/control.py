@@ -140,7 +140,7 @@ class Commands:
         name, version = _model(request)
         path = request.get("file")
         if path is None:
-            model = pipeline.adopt(name, version, _integer(request, "predictions"))
+            model = pipeline.references.adopt(name, version, _integer(request, "predictions"))
         else:
             if not isinstance(path, str):
                 raise UsageError('"file" is a path')
@@ -149,7 +149,9 @@ class Commands:
                     data = file.read(MAX_FILE_BYTES)
             except OSError as error:
                 raise UsageError(f"the agent cannot read {path}: {error.strerror}") from error
-            model = pipeline.adopt_profile(name, version, data, path, time.monotonic_ns())
+            model = pipeline.references.adopt_profile(
+                name, version, data, path, time.monotonic_ns()
+            )
         return {
             "model": model.model,
             "version": model.version,

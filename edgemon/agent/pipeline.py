@@ -20,6 +20,7 @@ from edgemon.agent.checkpoint import Saved
 from edgemon.agent.models import Model, News, StreamBudget
 from edgemon.agent.recording import Recording
 from edgemon.agent.redact import Pseudonyms, Redaction
+from edgemon.agent.references import References
 from edgemon.agent.silences import Silences
 from edgemon.agent.store import StateStore
 from edgemon.agent.truths import Truths, event_of
@@ -49,8 +50,6 @@ _SEVERITY = {"started": "alarm", "autocorrelated": "warning", "blind": "warning"
 _GRAVE = frozenset({"missing", "nan", "infinite", "out_of_range", "wrong_type", "stuck", "silence"})
 # What was sent before the clock was stepped may come in for so long after.
 _CLOCK_GRACE_S = 10.0
-# A profile made here is written fast; its hash does not depend on it.
-_PROFILE_LEVEL = 3
 
 
 class Pipeline:
@@ -94,6 +93,7 @@ class Pipeline:
         self._mono_ns, self._wall_s = 0, 0.0
         self.sooner = False  # `next_due_s` may have come nearer; for who asks it to set back
         self.silences = Silences(config.ingest.max_models)
+        self.references = References(self, store, emit_event)
         self._clock_from_s = -math.inf  # before, no time is judged by the clock
         # Predictions that need no Python go into the models' streams by this; it is empty between two reads.
         self.table = StreamTable(
@@ -177,7 +177,7 @@ class Pipeline:
         if model.recording is not None:
             model.recording.prediction_done()
         if model.baseline is not None and (built := model.baseline.prediction_done()) is not None:
-            self._take_built(model, built, mono_ns)
+            self.references.take_built(model, built, mono_ns)
         capture = model.capture
         if capture.skip:
             capture.skip -= 1
@@ -293,7 +293,7 @@ class Pipeline:
         saved = self._store.take(name, version) if self._store is not None else None
         if profile is not None and settings.drift.enabled:
             detectors = self._detectors(profile, settings, saved, name, version)
-        quality = self._quality(settings, profile, detectors, saved)
+        quality = self.quality_of(settings, profile, detectors, saved)
         if saved is not None:
             self._know_pace(saved, now_s)
         capture = self._capture(settings)
@@ -352,7 +352,7 @@ class Pipeline:
                 return made_here
         return configured
 
-    def _quality(
+    def quality_of(
         self,
         settings: ModelSettings,
         profile: Profile | None,
@@ -407,7 +407,7 @@ class Pipeline:
             return None
 
     def _let_go(self, model: Model, mono_ns: int, why: str) -> None:
-        self._close_window(model, mono_ns)
+        self.close_window(model, mono_ns)
         self._remove(model)
         if self._store is not None and model.quality is not None:
             # What is normal for it holds when it comes again.
@@ -467,14 +467,14 @@ class Pipeline:
             self._emit_event(event, mono_ns)
         for model in list(self.models.values()):
             if model.window_end_s <= now_s:
-                self._close_window(model, mono_ns)
+                self.close_window(model, mono_ns)
                 if now_s - model.last_seen_s >= model.settings.version_ttl_s:
                     self._let_go(model, mono_ns, "it was silent for version_ttl")
 
     def close_all_windows(self, mono_ns: int, cut: str = "") -> None:
         """What the open windows hold leaves as shorter windows: the agent stops, or `cut` says why."""
         for model in self.models.values():
-            self._close_window(model, mono_ns, cut)
+            self.close_window(model, mono_ns, cut)
 
     def open_windows(self, mono_ns: int) -> list[Row]:
         """The rows that the open windows would give now, as if they were cut short by a crash."""
@@ -484,7 +484,8 @@ class Pipeline:
             for row in model.window_rows(mono_ns / 1e9, CUT_BY_RESTART)
         ]
 
-    def _close_window(self, model: Model, mono_ns: int, cut: str = "") -> None:
+    def close_window(self, model: Model, mono_ns: int, cut: str = "") -> None:
+        """Give the model's open window out, and begin another."""
         for news in model.observe_rate(mono_ns / 1e9):
             self._tell(model, news, mono_ns)
         rows = list(model.close_window(mono_ns / 1e9, cut))
@@ -533,17 +534,17 @@ class Pipeline:
                 if settings.truth != was.truth:
                     self.truths.reconfigure(model)
                 if settings.quality != was.quality:
-                    self._close_window(model, mono_ns)
-                    model.take_quality(self._quality(settings, model.profile, model.detectors))
+                    self.close_window(model, mono_ns)
+                    model.take_quality(self.quality_of(settings, model.profile, model.detectors))
                 if settings.redact != was.redact:
                     model.capture.forget("redact")
                 if settings.window_s != was.window_s:
-                    self._close_window(model, mono_ns)
+                    self.close_window(model, mono_ns)
                 if _captures(settings) != _captures(was):
                     model.capture.close_window()
                     model.capture = self._capture(settings)
                 continue
-            self._close_window(model, mono_ns)
+            self.close_window(model, mono_ns)
             self._remove(model)
             self._begin(model.model, model.version, settings, now_s, mono_ns)
 
@@ -561,96 +562,6 @@ class Pipeline:
             known = ", ".join(sorted({m.model for m in self.models.values()})) or "none yet"
             raise UsageError(f"no predictions of model {name!r} have come in; seen: {known}")
         return max(found, key=lambda model: model.last_seen_s)
-
-    # -- references made here
-
-    def adopt(self, name: str, version: str | None, predictions: int) -> Model:
-        """Make a new reference from the next `predictions` of a model; what it has now watches meanwhile."""
-        model = self.find(name, version)
-        window = model.settings.drift.window
-        if predictions < window:
-            raise UsageError(
-                f"{predictions} predictions are fewer than a window of drift, {window}"
-            )
-        from edgemon.agent.baseline import Baseline  # see `_detectors`
-
-        model.baseline = Baseline(name, predictions, adopts=True)
-        return model
-
-    def adopt_profile(
-        self, name: str, version: str | None, data: bytes, source: str, mono_ns: int
-    ) -> Model:
-        """Take this profile for a model from now on. EdgemonError where it is damaged or would be blind."""
-        from edgemon.drift.detector import ModelDetectors  # see `_detectors`
-        from edgemon.drift.profile import Profile
-
-        model = self.find(name, version)
-        drift = model.settings.drift
-        profile = Profile.from_bytes(data, source, window=drift.window)
-        detectors = ModelDetectors(profile, drift) if drift.enabled else None
-        if self._store is not None:
-            self._store.save_profile(model.model, model.version, model.configured, data)
-        model.baseline = None
-        self._take(model, profile, detectors, "adopted", mono_ns)
-        return model
-
-    def _take_built(self, model: Model, built: Profile, mono_ns: int) -> None:
-        """A profile was made from the model's own predictions."""
-        from edgemon.drift.detector import ModelDetectors  # see `_detectors`
-        from edgemon.drift.profile import Profile
-
-        assert model.baseline is not None
-        adopted, model.baseline = model.baseline.adopts, None
-        drift = model.settings.drift
-        if not built.features:
-            self._refuse(model, "there was no value in it", mono_ns)
-            return
-        data = built.to_bytes(_PROFILE_LEVEL)
-        # As after a restart: without the values that only the file needs.
-        profile = Profile.from_bytes(data, window=drift.window)
-        try:
-            detectors = ModelDetectors(profile, drift) if drift.enabled else None
-        except ThresholdError as error:
-            self._refuse(model, str(error), mono_ns)
-            return
-        if self._store is not None:
-            self._store.save_profile(model.model, model.version, model.configured, data)
-        self._take(model, profile, detectors, "adopted" if adopted else "built", mono_ns)
-
-    def _refuse(self, model: Model, why: str, mono_ns: int) -> None:
-        message = f"the profile made of {model.model} was not taken: {why}"
-        self._emit_event(
-            Event("profile.refused", "warning", message, model.model, model.version), mono_ns
-        )
-
-    def _take(
-        self,
-        model: Model,
-        profile: Profile,
-        detectors: ModelDetectors | None,
-        what: str,
-        mono_ns: int,
-    ) -> None:
-        was = model.profile.hash if model.profile is not None else ""
-        self._close_window(model, mono_ns)
-        quality = self._quality(model.settings, profile, detectors)
-        model.take_profile(profile, detectors, quality)
-        if profile.labelled is not None:
-            self.truths.begin_anew(model)
-        message = (
-            f"drift of {model.model} is judged by a profile {what} from {profile.rows} predictions"
-        )
-        data: dict[str, object] = {
-            "profile": profile.hash,
-            "was": was,
-            "rows": profile.rows,
-            "streams": [feature.name for feature in profile.features],
-            "prediction": model.predictions,
-        }
-        self._emit_event(
-            Event(f"profile.{what}", "info", message, model.model, model.version, data=data),
-            mono_ns,
-        )
 
     # -- checkpoint
 

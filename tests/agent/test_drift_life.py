@@ -181,7 +181,7 @@ def test_adopting_takes_the_next_predictions_as_what_is_normal() -> None:
     device.run(chance, 300, shift=3.0)
     assert device.types() == ["model.started", "drift.started"]
     before = device.data(0)["profile"]
-    device.pipeline.adopt("m", None, 1_000)
+    device.pipeline.references.adopt("m", None, 1_000)
     device.run(chance, 1_010, shift=3.0)
     assert device.types()[2:] == ["profile.adopted"]
     assert device.data(2)["was"] == before
@@ -196,7 +196,7 @@ def test_adopting_takes_the_next_predictions_as_what_is_normal() -> None:
 def test_another_configured_profile_ends_what_was_adopted() -> None:
     device, chance = configured(), random.Random(2)
     device.run(chance, 10)
-    device.pipeline.adopt("m", None, 1_000)
+    device.pipeline.references.adopt("m", None, 1_000)
     device.run(chance, 1_010)
     other = profile_of(6)
     device.profiles = {"/tmp/m.profile": other}
@@ -209,15 +209,19 @@ def test_a_given_profile_is_adopted_at_once() -> None:
     device, chance = configured(), random.Random(2)
     device.run(chance, 10)
     other = profile_of(7)
-    device.pipeline.adopt_profile("m", None, other.to_bytes(), "other.profile", 200 * SECOND)
+    device.pipeline.references.adopt_profile(
+        "m", None, other.to_bytes(), "other.profile", 200 * SECOND
+    )
     assert device.events[-1].type == "profile.adopted"
     model = device.pipeline.find("m", None)
     assert model.profile is not None and model.profile.hash == other.hash
     with pytest.raises(DamagedError, match=r"^x\.profile: not a profile"):
-        device.pipeline.adopt_profile("m", None, b"none", "x.profile", 200 * SECOND)
+        device.pipeline.references.adopt_profile("m", None, b"none", "x.profile", 200 * SECOND)
     blind = profile_of(8, rows=30)
     with pytest.raises(EdgemonError, match="smaller than the window"):
-        device.pipeline.adopt_profile("m", None, blind.to_bytes(), "x.profile", 200 * SECOND)
+        device.pipeline.references.adopt_profile(
+            "m", None, blind.to_bytes(), "x.profile", 200 * SECOND
+        )
     assert model.profile.hash == other.hash
 
 
@@ -225,13 +229,13 @@ def test_adopting_fewer_predictions_than_a_window_is_refused() -> None:
     device = configured()
     device.predict(0.5)
     with pytest.raises(UsageError, match="fewer than a window of drift, 100"):
-        device.pipeline.adopt("m", None, 99)
+        device.pipeline.references.adopt("m", None, 99)
 
 
 def test_a_reload_with_the_same_settings_keeps_what_was_adopted() -> None:
     device, chance = configured(), random.Random(2)
     device.run(chance, 10)
-    device.pipeline.adopt("m", None, 1_000)
+    device.pipeline.references.adopt("m", None, 1_000)
     device.run(chance, 1_010)
     model = device.pipeline.find("m", None)
     device.pipeline.reconfigure(device.pipeline._config, device.profiles, 300 * SECOND)

@@ -398,7 +398,7 @@ def test_recordings_and_references_made_here_see_every_value() -> None:
         side.pipeline.record("m", None, 70)
 
     def adopt(side: Side, _mono_ns: int) -> None:
-        side.pipeline.adopt("m", None, 100)
+        side.pipeline.references.adopt("m", None, 100)
 
     steps: list[Step] = [feeding(predictions(50)), record, feeding(predictions(100, 3))]
     steps += [feeding(predictions(100, 4)), adopt, feeding(predictions(400, 5, 0.5))]

@@ -376,7 +376,9 @@ def test_a_profile_with_errors_that_is_adopted_is_the_reference_from_then_on() -
     device = Device('truth = { join = "always" }\n')
     device.pairs(50, wrong=0.5, seed=1)
     data = profile_of().to_bytes(3)
-    device.pipeline.adopt_profile("m", "1", data, "m.profile", round(device.now_s * SECOND))
+    device.pipeline.references.adopt_profile(
+        "m", "1", data, "m.profile", round(device.now_s * SECOND)
+    )
     device.pairs(100, wrong=0.9, seed=2)
     (drop,) = device.of("performance.drop")
     assert drop.data["reference_rows"] == 10_000
