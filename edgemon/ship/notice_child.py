@@ -56,10 +56,14 @@ def do(job: dict[str, Any]) -> tuple[str, str]:
     except FileNotFoundError:
         return "ok", ""  # it was too old, and had to make room
     try:
+        notice = json.loads(body)
+    except ValueError:
+        return "permanent", f"{job['path']} is damaged"
+    try:
         if job["kind"] == "webhook":
             _post(job, body)
         else:
-            _mail(job, json.loads(body))
+            _mail(job, notice)
     except _RefusedError as error:
         return "permanent", str(error)
     except (_TroubleError, EdgemonError) as error:

@@ -179,6 +179,19 @@ def test_what_is_refused_for_good_is_given_up_and_the_next_is_sent(
     assert counters['edgemon_ship_notice_failures_total{reason="webhook"}'] == REFUSALS
 
 
+def test_a_damaged_notice_is_given_up_and_the_next_is_sent(
+    bench: Callable[..., Bench], hook: Hook
+) -> None:
+    one = bench(webhook(hook))
+    one.put("webhook", "duty")
+    [damaged] = one.notices.waiting()
+    Path(one.notices.path(damaged)).write_bytes(b"\0" * 100)
+    after = one.put("webhook", "duty")
+    one.start()
+    one.wait_empty()
+    assert [post.headers["X-Edgemon-Id"] for post in hook.posts] == [after]
+
+
 def test_one_that_cannot_be_reached_holds_up_no_other(
     bench: Callable[..., Bench], hook: Hook
 ) -> None:
