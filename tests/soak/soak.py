@@ -32,12 +32,12 @@ _QUEUE, _LONG_QUEUE = 5.0, 500.0
 
 
 class Usage(NamedTuple):
-    """One process at one instant. at_h: simulated; kB."""
+    """One process at one instant. at_h: simulated; kB. anonymous: of rss, what no file backs: heaps and stacks."""
 
     at_h: float
     pid: int
     rss: int
-    pss: int
+    anonymous: int
     files: int
     threads: int
 
@@ -250,4 +250,4 @@ def _usage(at_h: float, pid: int) -> Usage | None:
         threads = len(os.listdir(f"/proc/{pid}/task"))
     except (OSError, IndexError):
         return None
-    return Usage(at_h, pid, found["Rss:"], found["Pss:"], files, threads)
+    return Usage(at_h, pid, found["Rss:"], found["Anonymous:"], files, threads)

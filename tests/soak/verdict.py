@@ -82,21 +82,22 @@ def not_in_windows(soak: Soak) -> dict[str, int]:
 def memory_is_flat(
     series: list[Usage], from_h: float, to_h: float, at_most_kb: int
 ) -> tuple[str, bool]:
-    """A line with RSS/PSS at 0, 25, 50, 75 and 100 % of the time, and whether it grew less than is allowed.
+    """A line with resident and anonymous memory at 0, 25, 50, 75 and 100 % of the time, and whether it grew less than is allowed.
 
-    Growth is the median of the last quarter less that of the first: one sample may fall into a fork.
+    Growth is the median of the last quarter less that of the first: one sample may fall into a fork. PSS is not looked at:
+    it grows when other processes end that had the same files mapped.
     """
     part = [one for one in series if from_h <= one.at_h <= to_h]
     assert len(part) >= 20, (len(part), from_h, to_h)
     marks = [part[round(share * (len(part) - 1))] for share in (0, 0.25, 0.5, 0.75, 1)]
     quarter = len(part) // 4
     flat, words = True, []
-    for name in ("rss", "pss"):
+    for name in ("rss", "anonymous"):
         values = [getattr(one, name) for one in part]
         first, last = statistics.median(values[:quarter]), statistics.median(values[-quarter:])
         flat &= last - first <= at_most_kb
         shown = " ".join(f"{getattr(one, name) / 1024:.2f}" for one in marks)
-        words.append(f"{name.upper()} {shown} MiB, grew by {last - first:+.0f} KiB")
+        words.append(f"{name} {shown} MiB, grew by {last - first:+.0f} KiB")
     for name in ("files", "threads"):
         values = [getattr(one, name) for one in part]
         words.append(f"{name} {min(values)} to {max(values)}")
