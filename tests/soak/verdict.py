@@ -82,10 +82,10 @@ def not_in_windows(soak: Soak) -> dict[str, int]:
 def memory_is_flat(
     series: list[Usage], from_h: float, to_h: float, at_most_kb: int
 ) -> tuple[str, bool]:
-    """A line with resident and anonymous memory at 0, 25, 50, 75 and 100 % of the time, and whether it grew less than is allowed.
+    """A line with resident and anonymous memory at 0, 25, 50, 75 and 100 % of the time, and whether it grew too much.
 
-    Growth is the median of the last quarter less that of the first: one sample may fall into a fork. PSS is not looked at:
-    it grows when other processes end that had the same files mapped.
+    Growth is the median of the last quarter less that of the first: one sample may fall into a fork. PSS is not
+    looked at: it grows when other processes end that had the same files mapped.
     """
     part = [one for one in series if from_h <= one.at_h <= to_h]
     assert len(part) >= 20, (len(part), from_h, to_h)
