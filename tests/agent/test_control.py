@@ -15,7 +15,10 @@ from edgemon.agent.recording import ABANDONED_AFTER_S
 from edgemon.config import parse
 from edgemon.errors import UsageError
 from edgemon.metrics import Counters
-from edgemon.records import Prediction
+from edgemon.records import Event, Prediction
+from edgemon.ship.refused import Note
+from tests.spool.helpers import Settings, new_spool
+from tests.spool.memory_fs import MemoryFileSystem
 
 
 class Clock:
@@ -74,3 +77,26 @@ def test_a_recording_that_was_fetched_leaves_the_next_one_alone() -> None:
     device.wait(ABANDONED_AFTER_S / 2 + 1)
     assert device.pipeline.find("m", None).recording is not None
     assert device.counters.get("edgemon_agent_abandoned_recordings_total") == 0
+
+
+def test_what_the_shipper_could_not_read_becomes_a_gap_unless_the_spool_knows_of_it() -> None:
+    spool = new_spool(MemoryFileSystem(), Settings())
+    spool.open()
+    spool.drop("pred", spool.next_seq("pred"), 3, "dropped")
+    told: list[Event] = []
+    agent = SimpleNamespace(
+        storage=SimpleNamespace(spool=spool), emit_event=lambda event, _: told.append(event)
+    )
+    commands = Commands(cast("Agent", agent))
+    note: dict[str, object] = {
+        **Note("ab" * 16, "pred", 1, 1, 0, "damaged", "it could not be read")._asdict()
+    }
+    assert commands.lost(dict(note)) == {} and told == []
+    assert commands.lost(note | {"to_seq": 2}) == {}
+    [gap] = told
+    assert gap.type == "gap" and gap.data is not None
+    assert (gap.data["to_seq"], gap.data["reason"]) == (2, "damaged")
+    for wrong in ({"what": "bored"}, {"from_seq": 0}, {"to_seq": 0}, {"kind": "x"}, {"stream": ""}):
+        with pytest.raises(UsageError):
+            commands.lost(note | wrong)
+    spool.close()
