@@ -32,8 +32,9 @@ from edgemon.config import Config, apart
 from edgemon.control import AGENT_SOCKET, ControlServer, make_run_dir, parent_fd
 from edgemon.errors import ConfigError, StorageError
 from edgemon.ingest.activation import NOTHING, Inherited, inherited
+from edgemon.ingest.client import Client
 from edgemon.ingest.protocol import Limits
-from edgemon.ingest.server import Client, Server, ServerSettings
+from edgemon.ingest.server import Server, ServerSettings
 from edgemon.metrics import Counters
 from edgemon.records import Event
 from edgemon.spool.fs import OsFileSystem

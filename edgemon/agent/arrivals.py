@@ -9,8 +9,8 @@ from edgemon.agent.clocks import Clocks
 from edgemon.agent.pipeline import Pipeline
 from edgemon.agent.windows import Windows
 from edgemon.flow.rate import RateMeter
+from edgemon.ingest.client import Client
 from edgemon.ingest.protocol import Record, Shown
-from edgemon.ingest.server import Client
 from edgemon.metrics import Counters
 from edgemon.records import AckRequest, Failure, Label, Metric, Prediction
 

@@ -18,27 +18,21 @@ from edgemon.control import identity
 from edgemon.errors import ProtocolError
 from edgemon.flow.bucket import TokenBucket
 from edgemon.flow.limit import TellLimit
+from edgemon.ingest.listener import CREDENTIALS
 from edgemon.ingest.protocol import DROPPED, Connection, Limits, Record, decoder
 from edgemon.metrics import Counters
 from edgemon.records import AckRequest
-from edgemon.typed import Protocol
+from edgemon.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgemon.ingest.server import Loop
 
 DATAGRAMS = "edgemon_ingest_datagrams_total"
 _A_TURN = 64
 # At the end: more than any queue of the kernel holds.
 _AT_THE_END = 65_536
 _TOLD_A_MINUTE = 10
-_CREDENTIALS = struct.Struct("3i")
-_ROOM_FOR_CREDENTIALS = socket.CMSG_SPACE(_CREDENTIALS.size)
-
-
-class Loop(Protocol):
-    """What it needs of the agent's loop."""
-
-    def add_reader(self, fd: int, callback: Callable[[], None]) -> None: ...
-    def remove(self, fd: int) -> None: ...
-    def call_at(self, when_s: float, callback: Callable[[], None]) -> object: ...
-    def now(self) -> float: ...
+_ROOM_FOR_CREDENTIALS = socket.CMSG_SPACE(CREDENTIALS.size)
 
 
 class Datagrams:
@@ -178,6 +172,6 @@ def _sender_of(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, int]:
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
             with contextlib.suppress(struct.error):
-                pid, uid, _gid = _CREDENTIALS.unpack(data)
+                pid, uid, _gid = CREDENTIALS.unpack(data)
                 return pid, uid
     return -1, -1

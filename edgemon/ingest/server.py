@@ -10,22 +10,19 @@ breaks the protocol loses its own connection, with one line that says why.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
-import os
 import select
 import socket
-import struct
 from collections.abc import Callable, Iterator
 
 from edgemon import log
 from edgemon._core.intake import StreamTable
-from edgemon.control import identity, listen
-from edgemon.errors import ProtocolError, StorageError
+from edgemon.errors import ProtocolError
 from edgemon.flow.bucket import TokenBucket
 from edgemon.flow.limit import TellLimit
 from edgemon.ingest.activation import NOTHING, Inherited
+from edgemon.ingest.client import Client, is_gone, pending_bytes, who_yields
 from edgemon.ingest.datagrams import Datagrams
+from edgemon.ingest.listener import REFUSED, Listener, bind
 from edgemon.ingest.protocol import DROPPED, Connection, Limits, Record, Shown, decoder
 from edgemon.metrics import Counters
 from edgemon.typed import NamedTuple, Protocol
@@ -39,19 +36,9 @@ _LEAST_BYTES = 4 * 1024
 _UNREAD_EVENTS = 48
 _UNREAD_BYTES = 12 * 1024
 _LEAST_HOLD_S = 0.001
-_ACCEPTED_A_TURN = 16
-_MAX_REPLY_BYTES = 64 * 1024
-# Descriptors or memory ran out; how long to wait before the next connection is tried.
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_ACCEPT_AGAIN_S = 1.0
-_TOLD_A_MINUTE = (
-    30  # lines of one kind in the log: a client may break the protocol as often as it likes
-)
-_REFUSED = "edgemon_ingest_refused_connections_total"
+# Lines of one kind in the log: a client may break the protocol as often as it likes.
+_TOLD_A_MINUTE = 30
 _CLOSED = "edgemon_ingest_closed_connections_total"
-_CREDENTIALS = struct.Struct("3i")
-# Of asm-generic/ioctls.h, as on x86 and ARM: termios has it too, and terminals besides.
-_FIONREAD = 0x541B
 
 
 class Loop(Protocol):
@@ -74,91 +61,6 @@ class ServerSettings(NamedTuple):
     limits: Limits
     coalesce_s: float = 0.0
     dgram: str = ""
-
-
-class Client:
-    """One connected application. peer: its (pid, uid) when it connected."""
-
-    __slots__ = (
-        "_out",
-        "_server",
-        "bucket",
-        "connection",
-        "ended",
-        "fd",
-        "heard_s",
-        "peer",
-        "received_bytes",
-        "resting",
-        "sock",
-        "waiting_acks",
-    )
-
-    def __init__(self, server: Server, sock: socket.socket, peer: tuple[int, int]) -> None:
-        self._server = server
-        self._out = bytearray()
-        self.sock = sock
-        self.fd = sock.fileno()
-        self.peer = peer
-        self.connection = server.new_connection()
-        self.connection.on_complaint = self._complain
-        self.received_bytes = 0
-        self.waiting_acks = 0  # for the disk, counted by whoever answers them
-        self.heard_s = server.loop.now()
-        self.resting = False  # not read: above its rate, or its answers are not
-        self.ended = False  # it has written its last, and waits for answers
-        self.bucket = server.new_bucket()
-
-    def reply(self, message: dict[str, object]) -> None:
-        """Answer in the client's encoding, soon: the answers of one turn leave in one write."""
-        if self.fd < 0:
-            self._server.counters.add("edgemon_ingest_lost_replies_total")
-            return
-        self._out += self.connection.encode(message)
-        self._server.flush_soon(self)
-
-    def _complain(self, complaint: str) -> None:
-        """Tell of the first bad event of a connection, before the acks that come after it."""
-        self._server.tell(f"event refused: {complaint}", self.peer)
-        self.reply({"error": complaint})
-
-    def flush(self) -> None:
-        """Send what the kernel takes. Who does not read is not read, and is closed where 64 KiB of answers wait."""
-        if self.fd < 0:
-            return
-        try:
-            sent = self.sock.send(self._out, socket.MSG_NOSIGNAL) if self._out else 0
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self._server.close_client(self, reason="gone")
-            return
-        del self._out[:sent]
-        if len(self._out) > _MAX_REPLY_BYTES:
-            self._server.close_client(self, reason="replies_not_read")
-            return
-        if self.ended and not self.awaits:
-            self._server.close_client(self, reason="gone")
-            return
-        self._server.loop.set_writer(self.fd, self.flush if self._out else None)
-        self._server.mind(self)
-
-    @property
-    def owes(self) -> bool:
-        """Whether answers wait for it to read."""
-        return bool(self._out)
-
-    @property
-    def awaits(self) -> bool:
-        """Whether it has answers to get, written or still to come."""
-        return bool(self._out) or self.waiting_acks > 0
-
-    def close(self) -> None:
-        """Let go of the socket and of every buffer: a token may keep the client itself until its disk answers."""
-        self.sock.close()
-        self.fd = -1
-        self._out = bytearray()
-        self.connection = self._server.new_connection()
 
 
 class Server:
@@ -191,8 +93,7 @@ class Server:
         self._on_records = on_records
         self._on_datagrams = on_datagrams
         self._inherited = inherited
-        self._listener: socket.socket | None = None
-        self._file: tuple[int, int] | None = None
+        self._listener: Listener | None = None
         # One descriptor stands for all clients in the loop, so that they can be left alone together.
         self._ready = select.epoll()
         self._served_s = 0.0
@@ -215,17 +116,16 @@ class Server:
 
     def _start(self) -> None:
         settings = self.settings
-        listener = self._inherited.stream
-        if listener is None:
-            listener = self._bind(settings.path, socket.SOCK_STREAM)
-            self._file = identity(settings.path)
-        self._listener = listener
-        self.loop.add_reader(listener.fileno(), self._accept)
+        sock, path = self._inherited.stream, ""
+        if sock is None:
+            path = settings.path
+            sock = bind(path, socket.SOCK_STREAM, settings)
+        self._listener = Listener(sock, path, self.loop, self.counters, self._admit)
         self.loop.add_reader(self._ready.fileno(), self._serve)
         datagrams = self._inherited.dgram
         path = "" if datagrams is not None else settings.dgram
         if path:
-            datagrams = self._bind(path, socket.SOCK_DGRAM)
+            datagrams = bind(path, socket.SOCK_DGRAM, settings)
         if datagrams is not None:
             assert self._on_datagrams is not None, "datagrams, and nobody to take them"
             self.datagrams = Datagrams(
@@ -238,23 +138,8 @@ class Server:
     def address(self) -> str | bytes:
         """Where it listens: settings.path, or where the socket does that was handed over. While it does."""
         assert self._listener is not None
-        address: str | bytes = self._listener.getsockname()
+        address: str | bytes = self._listener.sock.getsockname()
         return address
-
-    def _bind(self, path: str, kind: socket.SocketKind) -> socket.socket:
-        settings = self.settings
-        sock = listen(path, settings.mode, min(settings.max_clients, 128), kind)
-        if settings.group:
-            try:
-                os.chown(path, -1, _group_id(settings.group))
-            except (OSError, StorageError) as error:
-                sock.close()
-                os.unlink(path)
-                if isinstance(error, StorageError):
-                    raise
-                problem = f"cannot give {path} to group {settings.group}"
-                raise StorageError(f"{problem}: {error.strerror}") from None
-        return sock
 
     def drain(self, *, room: bool = True) -> None:
         """Stop listening, and take in all that clients have written until now: also those in the queue of the
@@ -264,13 +149,7 @@ class Server:
         """
         listener, self._listener = self._listener, None
         if listener is not None:
-            self.loop.remove(listener.fileno())
-            if self._inherited.stream is None:
-                while room and self._take_in(listener):
-                    pass
-                if self._file == identity(self.settings.path):
-                    os.unlink(self.settings.path)
-            listener.close()
+            listener.stop(take_in=room)
         self._draining = True
         self.loop.remove(self._ready.fileno())
         if self.datagrams is not None:
@@ -278,7 +157,7 @@ class Server:
         if not room:
             for client in list(self.clients.values()):
                 self.close_client(client, reason="spool_full")
-        written = [(client, _pending_bytes(client.sock)) for client in self.clients.values()]
+        written = [(client, pending_bytes(client.sock)) for client in self.clients.values()]
         for client, pending in written:
             # Also one byte more than there was: the end of a client that has gone.
             while client.fd >= 0 and pending >= 0:
@@ -300,7 +179,7 @@ class Server:
     def forget(self) -> None:
         """In a child that was forked: close what it inherited. The file and the connections are the parent's."""
         if self._listener is not None:
-            self._listener.close()
+            self._listener.forget()
         if self.datagrams is not None:
             self.datagrams.forget()
         for client in self.clients.values():
@@ -449,7 +328,7 @@ class Server:
 
     def _end(self, client: Client) -> None:
         """It writes no more. Who has closed one half only, as `nc -N` does, still gets its answers."""
-        if not client.awaits or _is_gone(client.sock):
+        if not client.awaits or is_gone(client.sock):
             self.close_client(client, reason="gone")
         elif client.fd >= 0 and not client.ended:
             client.ended = True
@@ -471,50 +350,29 @@ class Server:
 
     # -- connections
 
-    def _accept(self) -> None:
-        for _ in range(_ACCEPTED_A_TURN):
-            if self._listener is None or not self._take_in(self._listener):
-                return
-
-    def _take_in(self, listener: socket.socket) -> bool:
-        """Accept one connection; False when there is none."""
-        try:
-            sock, _ = listener.accept()
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            self.counters.add(_REFUSED, reason="accept_failed")
-            if error.errno in _EXHAUSTED and self._listener is not None:
-                # The listener stays readable, and to ask again at once would spin.
-                self.loop.remove(listener.fileno())
-                self.loop.call_at(self.loop.now() + _ACCEPT_AGAIN_S, self._listen_again)
-            return False
-        pid, uid, _gid = _CREDENTIALS.unpack(
-            sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        )
+    def _admit(self, sock: socket.socket, pid: int, uid: int) -> None:
+        """Take in a connection that was accepted, or say why not."""
         refusal = ""
         if self.settings.allow_uids and uid not in self.settings.allow_uids:
             refusal = f"uid {uid} may not connect (ingest.allow_uids)"
-            self.counters.add(_REFUSED, reason="uid")
+            self.counters.add(REFUSED, reason="uid")
         elif len(self.clients) >= self.settings.max_clients and not self._make_room(pid):
             refusal = f"too many clients: {self.settings.max_clients} (ingest.max_clients)"
-            self.counters.add(_REFUSED, reason="too_many_clients")
+            self.counters.add(REFUSED, reason="too_many_clients")
         if refusal:
             with sock, contextlib.suppress(OSError):
                 sock.setblocking(False)
                 sock.send(b'{"error":"' + refusal.encode() + b'"}\n')
-            return True
+            return
         sock.setblocking(False)
         client = Client(self, sock, (pid, uid))
         self.clients[client.fd] = client
         self.counters.add("edgemon_ingest_connections_total")
         self._ready.register(client.fd, select.EPOLLIN)
-        return True
 
     def _make_room(self, pid: int) -> bool:
-        """Close connections whose clients have gone; else the longest silent one of the process that has most of
-        them, for one that has fewer. False where that would only turn the injustice round.
-        """
+        """Close connections whose clients have gone; else one of a process that has more of them. False: there is
+        none."""
         if not self._paused:
             for fd, events in self._ready.poll(0, len(self.clients)):
                 if events & select.EPOLLHUP and (gone := self.clients.get(fd)) is not None:
@@ -522,21 +380,13 @@ class Server:
                         pass
             if len(self.clients) < self.settings.max_clients:
                 return True
-        held: dict[int, list[Client]] = {}
-        for client in self.clients.values():
-            held.setdefault(client.peer[0], []).append(client)
-        most = max(held.values(), key=len)
-        if len(most) <= len(held.get(pid, ())) + 1:
+        silent = who_yields(self.clients.values(), pid)
+        if silent is None:
             return False
-        silent = min(most, key=lambda client: client.heard_s)
         if not self._paused:
             self._read(silent, READ_BYTES, self.loop.now())  # what it wrote a moment ago
         self.close_client(silent, reason="made_room")
         return True
-
-    def _listen_again(self) -> None:
-        if self._listener is not None:
-            self.loop.add_reader(self._listener.fileno(), self._accept)
 
     def close_client(self, client: Client, *, reason: str) -> None:
         """Close one connection and count why."""
@@ -563,26 +413,3 @@ class Server:
             log.warning(message, pid=peer[0], uid=peer[1])
         else:
             self.counters.add("edgemon_ingest_untold_faults_total")
-
-
-def _is_gone(sock: socket.socket) -> bool:
-    """Whether the other end has closed both halves: nobody reads an answer any more."""
-    poll = select.poll()
-    poll.register(sock, 0)
-    return bool(poll.poll(0))
-
-
-def _pending_bytes(sock: socket.socket) -> int:
-    """What waits in the kernel for this end to read."""
-    waiting = bytearray(4)
-    fcntl.ioctl(sock.fileno(), _FIONREAD, waiting)
-    return int.from_bytes(waiting, "little")
-
-
-def _group_id(name: str) -> int:
-    import grp
-
-    try:
-        return grp.getgrnam(name).gr_gid
-    except KeyError:
-        raise StorageError(f"ingest.group: no group {name!r} on this machine") from None

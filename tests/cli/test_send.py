@@ -12,8 +12,9 @@ import pytest
 
 from edgemon.agent.loop import Loop
 from edgemon.cli import main
+from edgemon.ingest.client import Client
 from edgemon.ingest.protocol import Limits, Record, Shown
-from edgemon.ingest.server import Client, Server, ServerSettings
+from edgemon.ingest.server import Server, ServerSettings
 from edgemon.metrics import Counters
 from edgemon.records import AckRequest, Label, Metric, Prediction
 

@@ -21,8 +21,9 @@ import pytest
 
 from edgemon.agent.loop import Loop
 from edgemon.errors import LockedError
+from edgemon.ingest.client import Client
 from edgemon.ingest.protocol import DROPPED, Limits, Record
-from edgemon.ingest.server import TURN_BYTES, Client, Server, ServerSettings
+from edgemon.ingest.server import TURN_BYTES, Server, ServerSettings
 from edgemon.metrics import Counters
 from edgemon.records import AckRequest, Prediction
 
@@ -212,10 +213,10 @@ def test_without_descriptors_the_listener_rests_and_then_accepts(
     short_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness = Harness(short_tmp)
-    monkeypatch.setattr("edgemon.ingest.server._ACCEPT_AGAIN_S", 0.05)
+    monkeypatch.setattr("edgemon.ingest.listener._ACCEPT_AGAIN_S", 0.05)
     listening = harness.server._listener
     assert listening is not None
-    real: socket.socket = listening
+    real = listening.sock
 
     class Exhausted:
         tries = 0
@@ -233,7 +234,7 @@ def test_without_descriptors_the_listener_rests_and_then_accepts(
             real.close()
 
     listener = Exhausted()
-    harness.server._listener = listener  # type: ignore[assignment]
+    listening.sock = listener  # type: ignore[assignment]
     client = harness.connect()
     client.sendall(EVENT)
     harness.loop.turn(0.0)
@@ -454,7 +455,9 @@ def test_clients_that_have_gone_make_room_before_anybody_is_refused(harness: Har
     late = harness.connect()
     late.sendall(b'{"ack":1}\n')
     # The listener may well be told of the newcomer before the clients' ends are seen.
-    harness.server._accept()
+    listener = harness.server._listener
+    assert listener is not None
+    listener.accept()
     harness.until(lambda: len(harness.server.clients) == 1)
     assert b"memory" in harness.answer(late)
     assert harness.counters.get(REFUSED, reason="too_many_clients") == 0
