@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgemon.agent.journal import WINDOWS, Replayed, pack, pack_windows
+from edgemon.agent.journal import BEGUN, OPEN, WINDOWS, Replayed, pack, pack_windows
 from edgemon.agent.loop import Loop, Timer
 from edgemon.flow.batcher import Anchor, BatchLimits, Identity, OpenBatch, make_batch
 from edgemon.metrics import Counters
-from edgemon.records import KINDS, Batch, Row, Rows
+from edgemon.records import KINDS, MONO_NS, Batch, Row, Rows
 from edgemon.spool.worker import SpoolWorker
 from edgemon.wire import count_rows
 
@@ -23,8 +23,9 @@ class Batches:
     """Takes rows, closes batches when they are due, keeps the journal of the open ones.
 
     next_seq: the spool's.  anchor: reads the clocks.  on_submitted: called after each batch was handed over.
-    open_windows: the rows that the open windows would give now; see `checkpoint`.  give_rows: has captured rows added
-    that wait elsewhere; see `await_rows`.
+    open_windows: the rows that the open windows would give now; see `checkpoint`.  begun_windows: empty rows of those
+    that began and are not in the journal; see `await_windows`. Both with MONO_NS.  give_rows: has captured rows
+    added that wait elsewhere; see `await_rows`.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Batches:
         on_submitted: Callable[[], None],
     ) -> None:
         self.open_windows: Callable[[], list[Row]] = list
+        self.begun_windows: Callable[[], list[Row]] = list
         self.give_rows: Callable[[], None] = lambda: None
         self._windows_kept = False  # the journal of the open agg batch has some
         self._loop = loop
@@ -98,6 +100,10 @@ class Batches:
         self._write_soon()
         if _WAITED_FOR not in self._age:
             self._close_at(_WAITED_FOR, self._loop.now() + batch.limits.max_age_s)
+
+    def await_windows(self) -> None:
+        """`begun_windows` has some from now on: a crash must not take them untold."""
+        self._write_soon()
 
     def add_rows(self, kind: str, rows: Rows) -> None:
         """As `add` of each, with its MONO_NS."""
@@ -181,20 +187,27 @@ class Batches:
             count = count_rows(rows)
             if not self._worker.journal_rows(kind, batch.seq, payload, rows=count):
                 self._counters.add("edgemon_batch_unjournaled_rows_total", count)
+        if begun := self.begun_windows():  # behind the rows of those that they follow
+            self._keep_windows(begun, BEGUN)
 
     def checkpoint(self) -> None:
         """Have the journal hold what the open windows hold; a crash costs them what comes after it."""
         rows = self.open_windows()
-        self._windows_kept = bool(rows)
         if not rows:
+            self._windows_kept = False
             return
         self.write_journal()  # closed windows first: what stands behind the chunk takes its place
+        self._keep_windows(rows, OPEN)
+
+    def _keep_windows(self, rows: list[Row], sort: int) -> None:
+        self._windows_kept = True
         batch = self._open[WINDOWS]
         anchor = batch.name()
-        t = (self._anchor().mono_ns - anchor.mono_ns) // 1000
         for row in rows:
-            row["t"] = t
-        if not self._worker.journal_rows(WINDOWS, batch.seq, pack_windows(anchor, rows)):
+            mono_ns = row.pop(MONO_NS)
+            assert isinstance(mono_ns, int)
+            row["t"] = (mono_ns - anchor.mono_ns) // 1000
+        if not self._worker.journal_rows(WINDOWS, batch.seq, pack_windows(anchor, rows, sort)):
             self._counters.add("edgemon_batch_unjournaled_rows_total", len(rows))
 
     def sync(self, token: int) -> bool:
@@ -213,8 +226,12 @@ class Batches:
         if batch.anchor is None or not batch.rows:
             self._worker.drop_batch(batch.kind, batch.seq, 0)
         else:
+            if batch.dropped:
+                self._counters.add(DROPPED_ROWS, batch.dropped, reason="open_windows")
             self._submit(
-                make_batch(batch.kind, batch.seq, batch.anchor, self._identity, batch.rows)
+                make_batch(
+                    batch.kind, batch.seq, batch.anchor, self._identity, batch.rows, batch.dropped
+                )
             )
 
     def fits(self, rows: list[Row]) -> bool:

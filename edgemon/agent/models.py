@@ -62,14 +62,15 @@ class Model:
     this device.  baseline: a profile in the making.  slots: its place on the hot path, which counts predictions as
     `observe` does, past Python, once `enter` has told it of the streams; `hold` keeps the next ones here.
     performance: how well it does, once there is anything to know of that (truths.py); news: what it had to tell.
-    joins: its predictions wait for their truth.
+    joins: its predictions wait for their truth.  noted: the journal knows that the window is open (journal.py).
     """
 
     __slots__ = (
         "_baseline", "_budget", "_capture", "_check_of", "_checks", "_classes", "_counters", "_detector_of",
         "_feature_names", "_pending", "_recording", "_reported", "_slot_of", "_streams", "configured", "counted",
-        "detectors", "failed", "failures", "last_seen_s", "latency", "model", "news", "performance", "predictions",
-        "profile", "quality", "rate", "schema", "settings", "slots", "version", "window_end_s", "window_start_s",
+        "detectors", "failed", "failures", "last_seen_s", "latency", "model", "news", "noted", "performance",
+        "predictions", "profile", "quality", "rate", "schema", "settings", "slots", "version", "window_end_s",
+        "window_start_s",
     )  # fmt: skip
 
     def __init__(
@@ -108,6 +109,7 @@ class Model:
         self.last_seen_s = now_s
         self.window_start_s = now_s
         self.window_end_s = now_s + settings.window_s
+        self.noted = False
         self._budget = budget
         self._counters = counters
         self._streams: dict[str, StreamWindow] = {}
@@ -429,14 +431,7 @@ class Model:
         pairs = performance.scores.row() if performance is not None else {}
         if not self.counted and not self.failed and not pairs:
             return
-        common: Row = {
-            "model": self.model,
-            "version": self.version,
-            "dur": round((now_s - self.window_start_s) * 1e6),
-            "profile": self.profile.hash[:16] if self.profile is not None else "",
-        }
-        if cut:
-            common["cut"] = cut
+        common = self._common(now_s, cut)
         own: Row = {"errors": self.failed} if self.failed else {}
         if performance is not None:
             own |= performance.estimate_row(self._estimated_hist())
@@ -461,6 +456,23 @@ class Model:
                     row |= check.columns()
                 yield common | {"stream": stream} | row | self._classes.columns(stream)
 
+    def begun_row(self, cut: str) -> Row | None:
+        """The row of the open window as it began, empty; None where nothing came since."""
+        if next(self.window_rows(self.window_start_s), None) is None:
+            return None
+        return self._common(self.window_start_s, cut) | {"stream": "", "n": 0}
+
+    def _common(self, now_s: float, cut: str) -> Row:
+        common: Row = {
+            "model": self.model,
+            "version": self.version,
+            "dur": round((now_s - self.window_start_s) * 1e6),
+            "profile": self.profile.hash[:16] if self.profile is not None else "",
+        }
+        if cut:
+            common["cut"] = cut
+        return common
+
     def close_window(self, now_s: float, cut: str = "") -> Iterator[Row]:
         """The window's rows as `window_rows` gives them, and a new window."""
         yield from self.window_rows(now_s, cut)
@@ -478,6 +490,7 @@ class Model:
             over_s = over_s if over_s >= _SHORTEST_RATE_S else 0.0
             self.quality.end_of_window(self.counted / over_s if over_s else 0.0, over_s)
         self.counted = self.failed = 0
+        self.noted = False
         self.window_start_s = now_s
         self.window_end_s = now_s + self.settings.window_s
 

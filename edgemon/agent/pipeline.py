@@ -92,6 +92,7 @@ class Pipeline:
         self.truths = Truths(counters, self.models)
         self._mono_ns, self._wall_s = 0, 0.0
         self.sooner = False  # `next_due_s` may have come nearer; for who asks it to set back
+        self.begun = False  # a window has its first prediction (`begun_windows`); the same
         self.silences = Silences(config.ingest.max_models)
         self.references = References(self, store, emit_event)
         self._clock_from_s = -math.inf  # before, no time is judged by the clock
@@ -205,11 +206,13 @@ class Pipeline:
         if model is None:
             return
         self._counters.add(FAILED)
+        self.begun |= not model.noted
         self.truths.failed(model, record, mono_ns / 1e9)
         self._tell_performance(model, mono_ns)
 
     def _heard(self, model: Model, now_s: float) -> None:
         """Predictions of it came."""
+        self.begun |= not model.noted
         news = self.silences.heard(model.model, model.version, model.settings.quality, now_s)
         if news is not None:
             self.sooner = True
@@ -477,12 +480,32 @@ class Pipeline:
             self.close_window(model, mono_ns, cut)
 
     def open_windows(self, mono_ns: int) -> list[Row]:
-        """The rows that the open windows would give now, as if they were cut short by a crash."""
-        return [
-            model.capture.redaction.aggregate(row)
-            for model in self.models.values()
-            for row in model.window_rows(mono_ns / 1e9, CUT_BY_RESTART)
-        ]
+        """The rows that the open windows would give now, as if they were cut short by a crash; MONO_NS beside each.
+
+        uncounted: what a crash may take of the window, all that is left of it.
+        """
+        now_s = mono_ns / 1e9
+        rows = []
+        for model in self.models.values():
+            for row in model.window_rows(now_s, CUT_BY_RESTART):
+                model.noted = True
+                row |= {MONO_NS: mono_ns, "uncounted": _us(model.window_end_s - now_s)}
+                rows.append(model.capture.redaction.aggregate(row))
+        return rows
+
+    def begun_windows(self) -> list[Row]:
+        """Rows without predictions, for windows that have some and that nobody was given rows of: as they began."""
+        rows = []
+        for model in self.models.values():
+            if not model.noted and (row := model.begun_row(CUT_BY_RESTART)) is not None:
+                model.noted = True
+                start_s = model.window_start_s
+                row |= {
+                    MONO_NS: round(start_s * 1e9),
+                    "uncounted": _us(model.window_end_s - start_s),
+                }
+                rows.append(row)
+        return rows
 
     def close_window(self, model: Model, mono_ns: int, cut: str = "") -> None:
         """Give the model's open window out, and begin another."""
@@ -581,6 +604,10 @@ class Pipeline:
             if any(parts):
                 states.append(Saved(model.model, model.version, profile, *parts))
         self._store.save_checkpoint(states, self._config.ingest.max_models)
+
+
+def _us(seconds: float) -> int:
+    return max(0, round(seconds * 1e6))
 
 
 def _captures(settings: ModelSettings) -> tuple[object, ...]:

@@ -78,6 +78,7 @@ class Storage:
         )
         self.events = Events(counters, self.batches.add)
         self._agent_counters = counters
+        self._anchor = anchor
 
     def start(self, started: Callable[..., None]) -> None:
         """Begin to write, and send what an earlier life left in the journals."""
@@ -86,7 +87,7 @@ class Storage:
         started("spool writer", self._stop_worker)
         self._loop.add_reader(self.worker.fileno(), self._on_news)
         started("batches", self.batches.close_all)
-        for batch in replay(self.spool.pending_journals(), self.batches.fits):
+        for batch in replay(self.spool.pending_journals(), self.batches.fits, self._anchor()):
             self.batches.replay(batch)
             rows = len(batch.rows)
             self._agent_counters.add("edgemon_spool_replayed_rows_total", rows)

@@ -39,9 +39,13 @@ class Windows:
         self._looked_ns = 0
         self._saved_at: float = 0  # predictions counted when the detectors' state was saved last
         batches.open_windows = lambda: pipeline.open_windows(time.monotonic_ns())
+        batches.begun_windows = pipeline.begun_windows
 
     def predictions_came(self, mono_ns: int) -> None:
-        """What they begin is scheduled at once; that a model's pace is known by now, within a second."""
+        """What they begin is scheduled and journaled at once; that a model's pace is known by now, within a second."""
+        if self._pipeline.begun:
+            self._pipeline.begun = False
+            self._batches.await_windows()
         if self._pipeline.sooner or mono_ns - self._looked_ns >= _LOOK_NS:
             self._looked_ns = mono_ns
             self.schedule()

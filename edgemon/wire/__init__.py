@@ -162,8 +162,9 @@ agg — one window of one stream
     counts}, counts of [true, predicted, n] by index, the last class is all others · brier_n i8?, brier_sum f8? · ece_n,
     ece_correct vi:20?, ece_confidence v8:20? sums in 20 equal bins of the confidence · error_sum, abs_error_sum,
     sq_error_sum f8? of a quantity's prediction - truth ·
-    cut str? why the window is shorter than it should be: "restart", the
-    agent was killed and this is its last checkpoint; "clock", the wall clock was stepped. Absent = it is not
+    cut str? why the window is shorter than it should be: "restart", the agent was killed and this is its last
+    checkpoint, or with n 0 and dur 0 its beginning where it had none; "clock", the wall clock was stepped. Absent = it
+    is not · uncounted i8? µs, with "restart": predictions from t on, for so long at most, are in no window
 
 sys — one sample: t, and one f8 column a series ("cpu_percent", "memory_available_bytes", …; of processes with a name
 behind a point: "process_memory_bytes.camera"); or, of what an application reports, long form: t · name str · value f8 ·

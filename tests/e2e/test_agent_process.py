@@ -187,6 +187,36 @@ def test_open_windows_survive_kill_9_as_they_were_at_the_last_checkpoint(short_t
     assert len(ids(device)) == 435
 
 
+def test_a_window_that_began_after_the_last_checkpoint_is_told_after_kill_9(
+    short_tmp: Path,
+) -> None:
+    """The table says of each model from when on what came is not counted, and until when."""
+    config = CONFIG.replace('[models."*"]', '[models."*"]\nwindow = "1h"')
+    device = Device(short_tmp, 'checkpoint_interval = "1h"\n' + config)
+    device.start()
+    try:
+        send(device, 0, 400)
+        file = device.folder / "edgemon.toml"
+        file.write_text(file.read_text().replace('window = "1h"', 'window = "30m"'))
+        assert device.process is not None
+        device.process.send_signal(signal.SIGHUP)  # the windows close
+        wait_for(lambda: agent_status(device)["config"]["last_reload"] == "applied")
+        send(device, 401, 9)
+        device.kill_agent()
+    finally:
+        assert device.stop() == 0
+    rows = windows(device)
+    told = [(row["model"], row["n"], row.get("cut")) for row in rows]
+    assert sorted(told, key=str) == [
+        ("churn", 40, None),
+        ("fraud", 0, "restart"),
+        ("fraud", 360, None),
+    ]
+    (cut,) = [row for row in rows if "cut" in row]
+    assert cut["dur"] == 0
+    assert 0 < int(str(cut["uncounted"])) < 600_000_000, "until the next start, not for half an hour"
+
+
 def test_a_batch_that_leaves_does_not_take_the_open_windows_with_it(short_tmp: Path) -> None:
     """The journal of the next batch has what the last one's had of windows that are still open."""
     config = CONFIG.replace(

@@ -161,7 +161,7 @@ def test_rows_that_come_together_are_as_rows_one_by_one(
     assert len(together) == len(alone) == len(taken)
     assert rows_of(parts) == rows_of(alone.take_unjournaled())
     journal = PendingJournal("pred", 1, [pack(ANCHOR, parts)])
-    (replayed,) = replay([journal], lambda _: True)
+    (replayed,) = replay([journal], lambda _: True, ANCHOR)
     assert rows_of(list(replayed.rows)) == rows_of(parts)
     if taken:
         both = [wire.rows_from_columns(one.close()) for one in (together, alone)]
