@@ -18,7 +18,7 @@ from pathlib import Path
 
 from edgemon._core.sketch import QuantileSketch
 from edgemon.config import parse
-from edgemon.config.values import quoted
+from edgemon.config.toml import quoted
 from edgemon.control import request
 from edgemon.errors import EdgemonError
 from edgemon.records import Row

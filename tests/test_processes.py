@@ -49,6 +49,7 @@ NEVER = {
     "sklearn",
     "hypothesis",
     "tomllib",
+    "edgemon.config.builder",
     "edgemon.config.loader",
     "edgemon.config.schema",
     "edgemon.receive",

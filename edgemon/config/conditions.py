@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from edgemon.config.values import Kind, RefusedError, is_control, literal, nearest, shown
+from edgemon.config.toml import is_control, literal, nearest, shown
+from edgemon.config.values import Kind, RefusedError
 
 DIRECT = ("event", "log")
 KINDS_OF_ACTION = ("exec", "webhook", "email")

@@ -10,8 +10,9 @@ import textwrap
 from collections.abc import Callable
 
 from edgemon.config.schema import BY_NAME, SECTIONS
+from edgemon.config.toml import literal, shown
 from edgemon.config.units import format_duration, format_size
-from edgemon.config.values import Duration, Integer, Kind, RefusedError, Size, literal, shown
+from edgemon.config.values import Duration, Integer, Kind, RefusedError, Size
 from edgemon.errors import ConfigError, Fault
 from edgemon.typed import NamedTuple
 from edgemon.version import VERSION

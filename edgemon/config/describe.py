@@ -12,7 +12,8 @@ from edgemon.config.plugins import PLUGINS
 from edgemon.config.schema import SECTIONS
 from edgemon.config.settings import Config
 from edgemon.config.tables import Table
-from edgemon.config.values import Boolean, Path, bare_key, literal
+from edgemon.config.toml import bare_key, literal
+from edgemon.config.values import Boolean, Path
 from edgemon.typed import Any
 
 _WIDTH = 99

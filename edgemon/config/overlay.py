@@ -6,11 +6,12 @@ a configuration that is right as well, and touch nothing but what the local file
 
 from __future__ import annotations
 
-from edgemon.config.loader import document_of, dotted
 from edgemon.config.locate import line_of, locate
 from edgemon.config.reach import leaves, refusal, whole_section
 from edgemon.config.schema import BY_NAME
+from edgemon.config.syntax import document_of
 from edgemon.config.tables import Table
+from edgemon.config.toml import dotted
 from edgemon.errors import ConfigError, Fault
 from edgemon.typed import Any
 

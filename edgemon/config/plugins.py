@@ -16,17 +16,9 @@ from edgemon.config.conditions import Command
 from edgemon.config.keys import Key, Section
 from edgemon.config.schema import COLLECTORS
 from edgemon.config.settings import Config, PluginSettings
+from edgemon.config.toml import shown
 from edgemon.config.trust import distrust
-from edgemon.config.values import (
-    Choice,
-    Duration,
-    Integer,
-    Kind,
-    RefusedError,
-    Size,
-    Text,
-    shown,
-)
+from edgemon.config.values import Choice, Duration, Integer, Kind, RefusedError, Size, Text
 from edgemon.typed import Any
 
 MAX_PLUGINS = 16

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from edgemon.config.values import Kind, RefusedError, literal, shown
+from edgemon.config.toml import literal, shown
+from edgemon.config.values import Kind, RefusedError
 
 REACHABLE = (
     "batch",

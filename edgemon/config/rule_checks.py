@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from edgemon.config.locate import KeyPath
 from edgemon.config.settings import ActionSettings, Config, RuleSettings
-from edgemon.config.values import literal, nearest
+from edgemon.config.toml import literal, nearest
 
 Found = tuple[tuple[KeyPath, ...], str]
 

@@ -1,8 +1,12 @@
-"""tomllib's complaints in plain words."""
+"""TOML text read, and tomllib's complaints in plain words."""
 
 from __future__ import annotations
 
 import re
+import tomllib
+
+from edgemon.errors import ConfigError, Fault
+from edgemon.typed import Any
 
 _POSITION = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.S)
 
@@ -38,6 +42,15 @@ _WORDS = (
     ("Cannot mutate immutable", "a table that was complete already gets another key"),
     ("Cannot redefine", "a table that was complete already gets another key"),
 )
+
+
+def document_of(text: str, file: str) -> dict[str, Any]:
+    """TOML text, parsed. Raises ConfigError, which names the file.  file: as faults name it."""
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        line, problem = explain(error, text)
+        raise ConfigError([Fault(file, line, "", problem)]) from None
 
 
 def explain(error: Exception, text: str) -> tuple[int, str]:

@@ -284,7 +284,7 @@ class _Parser:
         name = token.text.replace('"', "")
         figure = figures.find(name)
         if figure is None:
-            from edgemon.config.values import nearest  # only a fault needs it
+            from edgemon.config.toml import nearest  # only a fault needs it
 
             guess = nearest(name, figures.names())
             hint = f'; did you mean "{guess}"?' if guess else "; edgemon check --figures lists them"

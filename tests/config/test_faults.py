@@ -622,7 +622,7 @@ values = st.recursive(
 def test_any_values_are_a_configuration_or_a_list_of_faults(
     pairs: list[tuple[tuple[str, str], object]],
 ) -> None:
-    from edgemon.config.values import literal
+    from edgemon.config.toml import literal
 
     def strip(value: object) -> object:  # TOML has no null
         if isinstance(value, dict):

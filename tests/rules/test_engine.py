@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edgemon._core.sketch import QuantileSketch
 from edgemon.config import parse
 from edgemon.config.settings import RuleSettings
-from edgemon.config.values import quoted
+from edgemon.config.toml import quoted
 from edgemon.performance.outcome import Classified, Measured
 from edgemon.performance.scores import Scores
 from edgemon.records import Row
