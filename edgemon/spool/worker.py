@@ -1,9 +1,10 @@
 """SpoolWorker: the one thread that writes to the spool, so that a disk which stalls never stops ingest.
 
 The main thread hands over batches, journal chunks and sync tokens, and never waits: the queue is bounded in
-bytes, and a full queue refuses. What comes back is collected by `poll`; `fileno` is readable when there is
-something. An idle worker holds no timer: it wakes when it is given something to do, or when what it
-wrote is due to be synced.
+bytes, and a full queue refuses. What must be taken all the same (a batch was given up, a journal is not whole) joins
+what of its sort waits already, so that a disk which hangs for a day does not fill the memory. What comes back is
+collected by `poll`; `fileno` is readable when there is something. An idle worker holds no timer: it wakes when it is
+given something to do, or when what it wrote is due to be synced.
 """
 
 from __future__ import annotations
@@ -47,11 +48,15 @@ class News(NamedTuple):
 
 
 class _Job(NamedTuple):
-    """Something to do. cost: bytes that it takes from the queue's bound.  token: a sync when not None."""
+    """Something to do. cost: bytes that it takes from the queue's bound.  token: a sync when not None.
+
+    kind: the batch's that it belongs to.
+    """
 
     run: Callable[[], None] | None
     cost: int
     token: int | None = None
+    kind: str = ""
 
 
 class SpoolWorker:
@@ -88,6 +93,11 @@ class SpoolWorker:
         self._waiting_tokens = 0
         self._stopping = False
         self._news = _no_news()
+        # Of what is queued without a cost, by kind: the [seq, rows] of batches that follow each other and are given
+        # up, nothing else of the kind behind them; the journals that are not whole; whether `maintain` is asked for.
+        self._dropping: dict[str, list[int]] = {}
+        self._giving_up: dict[str, set[int]] = {}
+        self._maintaining = False
         # The main thread's:
         self._gaps_to_ship: list[int] = []
         # The writer thread's:
@@ -127,14 +137,25 @@ class SpoolWorker:
         ids = () if settles is None else tuple(settles)
         if settles is None and batch.kind == "event":
             ids = tuple(self._gaps_to_ship)
-        taken = self._put(_Job(lambda: self._append(batch, ids), cost))
+        taken = self._put(_Job(lambda: self._append(batch, ids), cost, kind=batch.kind))
         if taken and ids:
             self._gaps_to_ship = [gap for gap in self._gaps_to_ship if gap not in ids]
         return taken
 
     def drop_batch(self, kind: str, seq: int, rows: int) -> None:
         """The caller gives up a batch that was refused: its number becomes a gap at once."""
-        self._put(_Job(lambda: self._spool.drop(kind, seq, rows, "dropped"), 0), force=True)
+        with self._changed:
+            self._giving_up.get(kind, set()).discard(seq)
+            if (waiting := self._dropping.get(kind)) is not None:
+                waiting[:] = (
+                    seq,
+                    waiting[1] + rows,
+                )  # the spool takes the numbers that it passes over along
+                return
+            dropped = self._dropping[kind] = [seq, rows]
+        self._put(
+            _Job(lambda: self._spool.drop(kind, dropped[0], dropped[1], "dropped"), 0), force=True
+        )
 
     def journal_rows(self, kind: str, seq: int, payload: bytes, *, rows: int = 0) -> bool:
         """Hand captured rows of the open batch over. False: the queue is full.
@@ -142,9 +163,14 @@ class SpoolWorker:
         A refused chunk is never mistaken for a durable one: tokens are refused until its batch is durable.
         """
         cost = _JOB_BYTES + len(payload)
-        if self._put(_Job(lambda: self._journal(kind, seq, payload, rows), cost)):
+        if self._put(_Job(lambda: self._journal(kind, seq, payload, rows), cost, kind=kind)):
             return True
-        self._put(_Job(lambda: self._spool.give_up_journal(kind, seq), 0), force=True)
+        with self._changed:
+            if (waiting := self._giving_up.get(kind)) is not None:
+                waiting.add(seq)
+                return False
+            given_up = self._giving_up[kind] = {seq}
+        self._put(_Job(lambda: self._give_up(kind, given_up), 0), force=True)
         return False
 
     def sync(self, token: int) -> bool:
@@ -162,6 +188,10 @@ class SpoolWorker:
 
     def maintain(self) -> None:
         """Free what the shipper has delivered, soon. Done after every sync of batches anyway."""
+        with self._changed:
+            if self._maintaining:
+                return
+            self._maintaining = True
         self._put(_Job(self._maintain, 0), force=True)
 
     def poll(self) -> News:
@@ -202,6 +232,8 @@ class SpoolWorker:
             if self._stopping or (full and self._queued_bytes and not force):
                 return False
             self._jobs.append(job)
+            if job.kind:
+                self._dropping.pop(job.kind, None)
             self._queued_bytes += job.cost
             self._changed.notify()
             return True
@@ -217,6 +249,7 @@ class SpoolWorker:
                         break
                     self._changed.wait(left_s)
                 jobs, self._jobs = self._jobs, deque()
+                self._dropping, self._giving_up, self._maintaining = {}, {}, False
                 stopping = self._stopping
             self._turn(jobs, stopping)
             if stopping:
@@ -263,6 +296,10 @@ class SpoolWorker:
     def _journal(self, kind: str, seq: int, payload: bytes, rows: int) -> None:
         self._spool.journal(kind, seq, payload, rows=rows)
         self._soon = True
+
+    def _give_up(self, kind: str, seqs: set[int]) -> None:
+        for seq in sorted(seqs):
+            self._spool.give_up_journal(kind, seq)
 
     def _append(self, batch: Batch, settles: tuple[int, ...]) -> None:
         try:

@@ -214,7 +214,9 @@ def test_a_window_that_began_after_the_last_checkpoint_is_told_after_kill_9(
     ]
     (cut,) = [row for row in rows if "cut" in row]
     assert cut["dur"] == 0
-    assert 0 < int(str(cut["uncounted"])) < 600_000_000, "until the next start, not for half an hour"
+    assert 0 < int(str(cut["uncounted"])) < 600_000_000, (
+        "until the next start, not for half an hour"
+    )
 
 
 def test_a_batch_that_leaves_does_not_take_the_open_windows_with_it(short_tmp: Path) -> None:

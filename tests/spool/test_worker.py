@@ -60,6 +60,7 @@ class Rig:
         self.not_synced: list[int] = []
         self.durable: dict[str, int] = {}
         self.gaps: set[int] = set()
+        self.lost_rows = 0
         self.failures: set[str] = set()
         self.wake_ups = 0
 
@@ -70,6 +71,7 @@ class Rig:
         self.not_synced += news.not_synced
         self.durable |= news.durable
         self.gaps |= covered(news.gaps, "pred")
+        self.lost_rows += sum(gap.rows for gap in news.gaps)
         self.failures.add(news.failure)
         return news
 
@@ -244,6 +246,58 @@ def test_a_full_queue_refuses_and_what_was_refused_is_a_gap(
     rig.until(lambda: rig.synced == [1, 2])
     assert rig.gaps == set(refused)
     assert set(seqs(fs, "pred")) == set(range(1, 22)) - set(refused)
+
+
+def test_a_disk_that_hangs_does_not_fill_the_memory_with_what_was_refused(
+    fs: MemoryFileSystem, make: Maker
+) -> None:
+    """Every minute a batch whose rows and which itself are refused, for days; and a shipper that asks for room."""
+    rig = make(queue_size_bytes=2000)
+    stall = Stall(fs)
+    rig.submit()
+    rig.worker.sync(1)
+    assert stall.reached.wait(DEADLINE_S)
+    for _ in range(4):
+        rig.submit()
+    first, waiting = 6, 0
+    for seq in range(first, first + 1000):
+        assert rig.spool.next_seq("pred") == seq
+        assert not rig.worker.journal_rows("pred", seq, b"x" * 2000)
+        assert not rig.worker.submit_batch(batch(seq))
+        rig.worker.drop_batch("pred", seq, 10)
+        rig.worker.maintain()
+        waiting = waiting or len(rig.worker._jobs)
+        assert len(rig.worker._jobs) == waiting <= 20
+    assert not rig.worker._giving_up["pred"]
+    stall.released.set()
+    rig.worker.sync(2)
+    rig.until(lambda: 2 in rig.synced)
+    assert rig.gaps == set(range(first, first + 1000))
+    assert rig.lost_rows == 10 * 1000
+    rig.submit()
+    rig.worker.sync(3)
+    rig.until(lambda: 3 in rig.synced)
+
+
+def test_a_batch_that_was_taken_after_one_that_was_not_is_appended(
+    fs: MemoryFileSystem, make: Maker
+) -> None:
+    """What is given up joins only what waits right before it of its kind."""
+    rig = make(queue_size_bytes=2000)
+    stall = Stall(fs)
+    rig.submit()
+    rig.worker.sync(1)
+    assert stall.reached.wait(DEADLINE_S)
+    dropped = []
+    for _ in range(3):
+        dropped.append(rig.spool.next_seq("pred"))
+        rig.worker.drop_batch("pred", dropped[-1], 10)
+        rig.submit(rows=1)
+    stall.released.set()
+    rig.worker.sync(2)
+    rig.until(lambda: 2 in rig.synced)
+    assert rig.gaps == set(dropped)
+    assert len(seqs(fs, "pred")) == 4
 
 
 def test_a_batch_over_the_bound_is_taken_when_nothing_else_waits(make: Maker) -> None:
