@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES = 64 << 20
 # Files kept for one model; more versions than that have their oldest name removed.
 MAX_PROFILES_OF_A_MODEL = 16
+# Of all models together: those go first that no model of this life has used, then the one used longest ago.
+MAX_PROFILES, MAX_PROFILES_BYTES = 4096, 64 << 20
 # Versions that are kept in mind when they were let go.
 MAX_LET_GO = 64
 FAILED = "edgemon_agent_state_failures_total"
+REMOVED = "edgemon_agent_removed_profiles_total"
 
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 _MAX_NAME = 80
@@ -53,15 +56,18 @@ class StateStore:
         self._writer_counters = writer_counters
         self._write = write
         self._saved: dict[tuple[str, str], Saved] = {}
+        self._used: dict[str, None] = {}  # names of profiles, the one used last at the end
 
     # -- profiles
 
     def profile(self, model: str, version: str, configured: str, window: int) -> Profile | None:
         """The one that was made here for that version, loaded for detectors with this window."""
-        path = join(self._profiles, profile_name(model, version, configured))
+        name = profile_name(model, version, configured)
+        path = join(self._profiles, name)
         data = self._read(path)
         if data is None:
             return None
+        self._use(name)
         from edgemon.drift.profile import Profile  # memory that only who has a profile pays
 
         try:
@@ -74,20 +80,50 @@ class StateStore:
         """Keep it, soon."""
         name = profile_name(model, version, configured)
         prefix = _escaped(model) + "-"
+        self._use(name)
+        used = list(self._used)
 
         def write() -> None:
             fs = self._fs
             fs.make_dir(self._profiles)
             write_atomically(fs, join(self._profiles, name), data)
+            names = fs.listdir(self._profiles)
             others = [
                 other
-                for other in fs.listdir(self._profiles)
+                for other in names
                 if other.startswith(prefix) and "-" not in other[len(prefix) :] and other != name
             ]
-            for other in others[: max(0, len(others) - MAX_PROFILES_OF_A_MODEL + 1)]:
-                fs.unlink(join(self._profiles, other))
+            gone = others[: max(0, len(others) - MAX_PROFILES_OF_A_MODEL + 1)]
+            self._remove_profiles(gone, "too_many_of_a_model")
+            self._bound_profiles([other for other in names if other not in gone], used)
 
         self._later(write, len(data), name)
+
+    def _use(self, name: str) -> None:
+        self._used.pop(name, None)
+        self._used[name] = None
+        if len(self._used) > MAX_PROFILES:
+            del self._used[next(iter(self._used))]
+
+    def _bound_profiles(self, names: list[str], used: list[str]) -> None:
+        """Keep those of all models within the bounds. used: in this life, the last one at the end."""
+        age = {name: place for place, name in enumerate(used)}
+        ordered = sorted(names, key=lambda name: age.get(name, -1))
+        sizes = [self._fs.size(join(self._profiles, name)) for name in ordered]
+        count, size_bytes = len(ordered), sum(sizes)
+        gone: list[str] = []
+        for name, one_bytes in zip(ordered[:-1], sizes, strict=False):  # the last one is new
+            if count <= MAX_PROFILES and size_bytes <= MAX_PROFILES_BYTES:
+                break
+            gone.append(name)
+            count, size_bytes = count - 1, size_bytes - one_bytes
+        self._remove_profiles(gone, "too_many")
+
+    def _remove_profiles(self, names: list[str], reason: str) -> None:
+        for name in names:
+            log.info(f"{join(self._profiles, name)}: removed to make room for another")
+            self._writer_counters.add(REMOVED, reason=reason)
+            self._fs.unlink(join(self._profiles, name))
 
     # -- checkpoint
 

@@ -11,7 +11,13 @@ import pytest
 
 from edgemon.agent.checkpoint import Saved, decode, encode
 from edgemon.agent.pipeline import Pipeline
-from edgemon.agent.store import FAILED, MAX_PROFILES_OF_A_MODEL, StateStore, profile_name
+from edgemon.agent.store import (
+    FAILED,
+    MAX_PROFILES_OF_A_MODEL,
+    REMOVED,
+    StateStore,
+    profile_name,
+)
 from edgemon.config import Config, parse
 from edgemon.drift.build import ProfileBuilder
 from edgemon.drift.profile import Profile
@@ -151,6 +157,36 @@ def test_profiles_made_here_are_bounded_in_number() -> None:
     assert len([name for name in names if name.startswith("m-n-")]) == MAX_PROFILES_OF_A_MODEL
     assert len(names) == 2 * MAX_PROFILES_OF_A_MODEL
     assert "m-29.profile" in names
+
+
+def test_profiles_of_all_models_are_bounded_and_the_one_that_nobody_uses_goes_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edgemon.agent.store.MAX_PROFILES", 5)
+    device, counters = Device(FIRST), Counters()
+    before = StateStore(device.disk, "/state", Counters(), Counters(), device.write)
+    for model in "abcde":
+        before.save_profile(model, "1", "", profile_of(1, 100).to_bytes())
+    store = StateStore(device.disk, "/state", Counters(), counters, device.write)
+    assert store.profile("a", "1", "", 100) is not None
+    store.save_profile("f", "1", "", b"x")
+    store.save_profile("g", "1", "", b"x")
+    assert device.disk.listdir("/state/profiles") == [f"{m}-1.profile" for m in "adefg"]
+    for model in "hij":  # now one that was used, longest ago
+        store.save_profile(model, "1", "", b"x")
+    assert device.disk.listdir("/state/profiles") == [f"{m}-1.profile" for m in "fghij"]
+    assert counters.get(REMOVED, reason="too_many") == 5
+
+
+def test_profiles_of_all_models_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgemon.agent.store.MAX_PROFILES_BYTES", 1_000)
+    device = Device(FIRST)
+    store = StateStore(device.disk, "/state", Counters(), Counters(), device.write)
+    for model in "abc":
+        store.save_profile(model, "1", "", bytes(400))
+    assert device.disk.listdir("/state/profiles") == ["b-1.profile", "c-1.profile"]
+    store.save_profile("d", "1", "", bytes(2_000))  # alone it is over the bound, and new
+    assert device.disk.listdir("/state/profiles") == ["d-1.profile"]
 
 
 @pytest.mark.parametrize(
