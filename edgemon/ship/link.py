@@ -6,18 +6,14 @@ from collections import deque
 from collections.abc import Callable
 
 from paho.mqtt.enums import MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edgemon.ship.cloudevents import CONTENT_TYPE
 from edgemon.ship.metered import MeteredSocket
 from edgemon.ship.paho_client import client as paho
-from edgemon.ship.sink import NEVER, Key, Parcel
+from edgemon.ship.sink import NEVER, Key
 
 # The slowest link that counts as alive: what is in flight gets this much more time.
 _SLOWEST_BYTES_PER_S = 1024
-# Fixed header, topic length, packet identifier, property length: never more than this.
-_HEADER_ALLOWANCE_BYTES = 16
 _PING_BYTES = 2
 
 
@@ -149,40 +145,3 @@ class Link:
             return NEVER
         in_flight_bytes = sum(sent.size for sent in self.sent.values())
         return self._moved_at + self.keepalive_s + in_flight_bytes / _SLOWEST_BYTES_PER_S
-
-
-def connect_properties(most_bytes: int) -> Properties:
-    """What we take (MQTT 5)."""
-    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    properties.MaximumPacketSize = most_bytes
-    return properties
-
-
-def batch_properties(parcel: Parcel, *, historical: bool) -> Properties:
-    """What a receiver can know of a batch without opening it (MQTT 5)."""
-    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    properties.UserProperty = [
-        ("schema", "edgemon/1"),
-        ("codec", "msgpack+zstd"),
-        ("kind", parcel.kind),
-        ("seq", str(parcel.seq)),
-        ("stream", parcel.stream),
-    ]
-    if historical:
-        properties.UserProperty = ("historical", "1")  # paho appends
-    return properties
-
-
-def event_properties() -> Properties:
-    """MQTT 5."""
-    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    properties.ContentType = CONTENT_TYPE
-    return properties
-
-
-def packet_bytes(topic: str, payload: bytes, properties: Properties | None) -> int:
-    """Length of a PUBLISH packet, at most."""
-    packed = 0
-    if properties is not None:
-        packed = len(properties.pack())  # type: ignore[no-untyped-call]
-    return _HEADER_ALLOWANCE_BYTES + len(topic.encode()) + packed + len(payload)

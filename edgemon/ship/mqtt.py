@@ -1,15 +1,5 @@
-"""The MQTT sink: MQTT 5 or 3.1.1, QoS 1, paho-mqtt driven by the shipper's own poll.
-
-Topics, below {topic_prefix}/{fleet}/{device}:
-
-    state   retained; {"online":true,"birth":N,"agent":…,"stream":…,"config":…}; last will and clean
-            stop are {"online":false,"birth":N}; birth.py says how a receiver compares them
-    batch   one batch a message, the bare zstd frame; with MQTT 5 the user properties schema, codec,
-            kind, seq and stream
-    event   one CloudEvents JSON message a row of an event batch, at once, not retained
-    ack     subscribed to with ship.confirm = "receiver": how far a receiver has stored, acks.py
-    desired    subscribed to with remote.enabled: desired configuration, for the courier (desired.py)
-    reported   retained, what became of it
+"""The MQTT sink: MQTT 5 or 3.1.1, QoS 1, paho-mqtt driven by the shipper's own poll. What it
+publishes stands in messages.py.
 
 A batch is acknowledged when its PUBACK and those of all its events are in: a connection that breaks
 between them sends batch and events again, with the same ids.
@@ -24,7 +14,6 @@ itself, the spool sends. paho_client.py imports it without what it would bring a
 from __future__ import annotations
 
 import errno
-import json
 import selectors
 import socket
 import ssl
@@ -34,27 +23,18 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edgemon import log, wire
+from edgemon import log
 from edgemon.errors import ConfigError, DamagedError
-from edgemon.ship import acks, cloudevents, reasons
+from edgemon.ship import acks, reasons
 from edgemon.ship.birth import Births
 from edgemon.ship.connect import Connector, explain_tls
-from edgemon.ship.link import (
-    Client,
-    Delivery,
-    Link,
-    Sent,
-    batch_properties,
-    connect_properties,
-    event_properties,
-    packet_bytes,
-)
+from edgemon.ship.link import Client, Delivery, Link, Sent
+from edgemon.ship.messages import Messages, connect_properties, packet_bytes
 from edgemon.ship.metered import MAX_DESIRED_BYTES, MAX_INCOMING_BYTES, MeteredSocket
 from edgemon.ship.paho_client import client as paho
 from edgemon.ship.secrets import read_credentials
-from edgemon.ship.sink import HISTORICAL_S, NEVER, Parcel, Sink, SinkContext
+from edgemon.ship.sink import NEVER, Parcel, Sink, SinkContext
 from edgemon.spool.origin import client_suffix
-from edgemon.version import VERSION
 
 HTTP = b"HTTP/"
 
@@ -75,13 +55,8 @@ class MqttSink:
         self._events = context.events
         self._counters = context.counters
         self._births = Births(context.fs, config.agent.state_dir, context.counters)
-        base = f"{config.mqtt.topic_prefix}/{config.agent.fleet}/{config.agent.device}"
-        self._state_topic = f"{base}/state"
-        self._batch_topic = f"{base}/batch"
-        self._event_topic = f"{base}/event"
-        self._ack_topic = f"{base}/ack"
-        self._desired_topic = f"{base}/desired"
-        self._reported_topic = f"{base}/reported"
+        self._messages = Messages(context)
+        self._topics = self._messages.topics
         self._courier = context.courier
         self._most_bytes = MAX_DESIRED_BYTES if context.courier is not None else MAX_INCOMING_BYTES
         self._confirmed = config.ship.confirm == "receiver"
@@ -154,7 +129,8 @@ class MqttSink:
             self._context.config.ship.max_inflight,
             self._mqtt.keepalive_s,
         )
-        client.will_set(self._state_topic, self._state(link, online=False), qos=1, retain=True)
+        will = self._messages.state(link.birth, online=False)
+        client.will_set(self._topics.state, will, qos=1, retain=True)
         client.on_connect = lambda _c, _d, _flags, reason, properties: link.happenings.append(
             lambda now: self._connack(link, reason, properties, now)
         )
@@ -174,16 +150,6 @@ class MqttSink:
         client.on_socket_register_write = lambda *_: None
         return link
 
-    def _state(self, link: Link, *, online: bool) -> bytes:
-        state: dict[str, object] = {"online": online, "birth": link.birth}
-        if online:
-            state["agent"] = VERSION
-            state["stream"] = self._context.stream()
-            state["config"] = self._context.config.hash
-            if self._confirmed:  # of which stream, and from where on, it wants confirmations
-                state["stream"], state["acked"] = self._context.asked()
-        return json.dumps(state, separators=(",", ":")).encode()
-
     # -- sending
 
     def ready(self) -> bool:
@@ -199,50 +165,29 @@ class MqttSink:
     def submit(self, parcel: Parcel, now: float) -> None:
         link = self._link
         assert link is not None and self.ready(), "submit() without ready()"
-        properties = None
-        if self._mqtt5:
-            old = 0 < parcel.wall_ms < (time.time() - HISTORICAL_S) * 1000
-            properties = batch_properties(parcel, historical=old)
-        size = packet_bytes(self._batch_topic, parcel.frame, properties)
+        properties = self._messages.batch_properties(parcel)
+        size = packet_bytes(self._topics.batch, parcel.frame, properties)
         if size > link.max_packet_bytes:
             limit = f"{link.max_packet_bytes:.0f} bytes a packet, this one has {size}"
             self._events.on_refused(parcel.key, f"{self._where} takes {limit} (batch.max_bytes)")
             return
-        events = self._event_messages(link, parcel) if parcel.kind == "event" else []
+        events = []
+        if parcel.kind == "event":
+            events = self._messages.events(parcel, link.max_packet_bytes)
         delivery = Delivery(parcel.key, 1 + len(events))
-        link.publish(delivery, self._batch_topic, parcel.frame, properties, now)
+        link.publish(delivery, self._topics.batch, parcel.frame, properties, now)
         link.events.extend((delivery, message) for message in events)
         self._send_events(link, now)
-
-    def _event_messages(self, link: Link, parcel: Parcel) -> list[bytes]:
-        try:
-            messages = list(cloudevents.messages(wire.decode(parcel.frame)))
-        except DamagedError as error:
-            # The batch itself goes on: a receiver keeps what it cannot read.
-            self._counters.add("edgemon_ship_errors_total", reason="event_not_decoded")
-            log.warning("cannot read an event batch", seq=parcel.seq, error=error)
-            return []
-        properties = self._event_properties()
-        fitting = [
-            message
-            for message in messages
-            if packet_bytes(self._event_topic, message, properties) <= link.max_packet_bytes
-        ]
-        if too_large := len(messages) - len(fitting):
-            self._counters.add("edgemon_ship_dropped_events_total", too_large, reason="too_large")
-        return fitting
 
     def _send_events(self, link: Link, now: float) -> None:
         while link.events and not link.full:
             delivery, message = link.events.popleft()
-            link.publish(delivery, self._event_topic, message, self._event_properties(), now)
-
-    def _event_properties(self) -> Properties | None:
-        return event_properties() if self._mqtt5 else None
+            properties = self._messages.event_properties()
+            link.publish(delivery, self._topics.event, message, properties, now)
 
     def _send_state(self, link: Link, now: float, *, online: bool) -> int:
-        payload = self._state(link, online=online)
-        return link.publish(None, self._state_topic, payload, None, now, retain=True)
+        payload = self._messages.state(link.birth, online=online)
+        return link.publish(None, self._topics.state, payload, None, now, retain=True)
 
     # -- driven by the loop
 
@@ -372,34 +317,34 @@ class MqttSink:
         link.max_packet_bytes = getattr(properties, "MaximumPacketSize", NEVER)
         link.next_tick = now + link.keepalive_s / 4
         if self._confirmed:
-            link.subscribe(self._ack_topic)
+            link.subscribe(self._topics.ack)
         self._send_state(link, now, online=True)
         self._events.on_up()
         if self._courier is not None:
-            link.subscribe(self._desired_topic)
+            link.subscribe(self._topics.desired)
             self._courier.on_up(lambda report: self._send_report(link, report), now)
 
     def _send_report(self, link: Link, report: bytes) -> None:
-        if packet_bytes(self._reported_topic, report, None) > link.max_packet_bytes:
+        if packet_bytes(self._topics.reported, report, None) > link.max_packet_bytes:
             self._counters.add("edgemon_ship_errors_total", reason="report_too_large")
         elif link is self._link and not link.offline_mid:
             now = time.monotonic()
-            link.publish(None, self._reported_topic, report, None, now, retain=True)
+            link.publish(None, self._topics.reported, report, None, now, retain=True)
 
     def _suback(self, link: Link, mid: int, codes: list[ReasonCode]) -> None:
         topic = link.subscriptions.pop(mid, "")
         refused = next((code for code in codes if code.is_failure), None)
         line = f"{self._where} refuses our subscription to {topic}"
-        if refused is not None and topic == self._ack_topic:
+        if refused is not None and topic == self._topics.ack:
             self._fail(f"{line} (ship.confirm): {refused.getName()}")
         elif refused is not None:  # batches are worth more than what might be desired
             self._counters.add("edgemon_ship_errors_total", reason="desired_refused")
             log.warning(f"{line} (remote.enabled): {refused.getName()}")
-        if topic == self._desired_topic and self._courier is not None:
+        if topic == self._topics.desired and self._courier is not None:
             self._courier.on_subscribed()
 
     def _on_message(self, message: paho.MQTTMessage) -> None:
-        if self._courier is not None and message.topic == self._desired_topic:
+        if self._courier is not None and message.topic == self._topics.desired:
             self._courier.on_message(bytes(message.payload))
         else:
             self._ack_message(message)
@@ -407,7 +352,7 @@ class MqttSink:
     def _ack_message(self, message: paho.MQTTMessage) -> None:
         """Whoever may publish there may free batches: the broker's access rules are the guard."""
         try:
-            if message.topic != self._ack_topic:
+            if message.topic != self._topics.ack:
                 raise DamagedError(f"a message on {message.topic!r}")
             stream, stored = acks.decode(bytes(message.payload))
         except (DamagedError, UnicodeDecodeError) as error:
@@ -436,7 +381,7 @@ class MqttSink:
     def _survives_refusal(self, sent: Sent, reason: ReasonCode) -> bool:
         """Whether a PUBACK that says no leaves the connection in use."""
         line = f"{self._where} refuses a message on {sent.topic}: {reason.getName()}"
-        if sent.topic != self._batch_topic or sent.delivery is None:
+        if sent.topic != self._topics.batch or sent.delivery is None:
             # State and event messages are copies of what batches say: not worth holding those back.
             self._counters.add("edgemon_ship_errors_total", reason="copy_refused")
             log.warning(line)
