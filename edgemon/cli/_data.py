@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 from edgemon.cli._tables import open_bytes, roles, unpacked
 from edgemon.cli._terminal import Progress, human_bytes, human_count
 from edgemon.drift.build import ProfileBuilder
+from edgemon.drift.csv_source import read_csv
+from edgemon.drift.json_source import read_json_lines
+from edgemon.drift.npy_source import read_npy
 from edgemon.drift.profile import Profile
-from edgemon.drift.sources import SourceError, read_csv, read_json_lines, read_npy
+from edgemon.drift.sources import SourceError
 
 if TYPE_CHECKING:
     import argparse

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from edgemon.cli import add_config_argument
 from edgemon.cli._tables import add_column_arguments, open_bytes, roles, unpacked
 from edgemon.cli._terminal import Progress, counted, human_bytes, printable
-from edgemon.drift.sources import CsvTable, Roles, SourceError, is_missing
+from edgemon.drift.csv_source import CsvTable, is_missing
+from edgemon.drift.sources import Roles, SourceError
 from edgemon.errors import EdgemonError, UnreachableError, UsageError
 
 if TYPE_CHECKING:

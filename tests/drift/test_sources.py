@@ -12,15 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgemon.drift.build import ProfileBuilder
+from edgemon.drift.csv_source import read_csv
+from edgemon.drift.json_source import read_json_lines
+from edgemon.drift.npy_source import read_npy
 from edgemon.drift.profile import Profile
-from edgemon.drift.sources import (
-    Roles,
-    SourceError,
-    read_csv,
-    read_json_lines,
-    read_npy,
-    read_recording,
-)
+from edgemon.drift.sources import Roles, SourceError, read_recording
 from tests.drift.data import FakeAgent, normal
 
 

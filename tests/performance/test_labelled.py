@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from edgemon.drift.build import ProfileBuilder
+from edgemon.drift.csv_source import read_csv
+from edgemon.drift.json_source import read_json_lines
 from edgemon.drift.labelled import LabelledProfile
 from edgemon.drift.profile import Profile
-from edgemon.drift.sources import Roles, read_csv, read_json_lines
+from edgemon.drift.sources import Roles
 from edgemon.errors import DamagedError
 
 
