@@ -9,17 +9,15 @@ import math
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import accumulate
 
 from edgemon.drift import counts
 from edgemon.drift.effects import Effects, effects, jensen_shannon
 from edgemon.drift.esr import usable
 from edgemon.drift.profile import FeatureProfile, Profile
 from edgemon.drift.pvalue import ks_pvalue
+from edgemon.drift.report import DIRECTIONS, peak
 from edgemon.drift.special import chi_square_sf
 from edgemon.typed import NamedTuple
-
-_DIRECTIONS = {1: "up", -1: "down", 0: "none"}
 
 
 class Missing(NamedTuple):
@@ -117,7 +115,7 @@ def _numeric(reference: FeatureProfile, current: FeatureProfile) -> NumericCompa
         h,
         ks_pvalue(math.floor(h / widened), m, n),
         sqrt_tau,
-        _DIRECTIONS[direction],
+        DIRECTIONS[direction],
         reference.values[index],
         sum(reference.counts[: index + 1]) / m,
         effects(reference.values, reference.counts, reference.edges, buckets),
@@ -141,24 +139,6 @@ def into_buckets(
         equal = i < len(values) and values[i] == value
         buckets[2 * i + 1 if equal else 2 * i] += count
     return buckets
-
-
-def peak(reference_counts: Sequence[int], buckets: Sequence[int]) -> tuple[int, int, int]:
-    """(h, bucket, direction) as SlidingKS.peak gives it, for any sizes. O(u).
-
-    >>> peak([1, 1], [0, 0, 0, 0, 3])
-    (6, 3, 1)
-    """
-    m, n = sum(reference_counts), sum(buckets)
-    common = math.gcd(m, n)
-    best = (0, 0, 0)
-    below = list(accumulate(buckets))
-    ranks = [0, *accumulate(reference_counts)]
-    for bucket, count in enumerate(below):
-        difference = n // common * ranks[(bucket + 1) // 2] - m // common * count
-        if abs(difference) > best[0]:
-            best = (abs(difference), bucket, 1 if difference > 0 else -1)
-    return best
 
 
 def _text(reference: FeatureProfile, current: FeatureProfile) -> TextComparison:

@@ -7,17 +7,14 @@ from edgemon.typed import Any
 
 def started(data: dict[str, Any]) -> str:
     """A numeric stream began to drift; data: what `DriftDetector.explain` gives."""
-    stream, last = data["stream"], data["values_since_change"]
+    stream, direction, n = data["stream"], data["direction"], data["n"]
     where = (
-        f"most at {_number(data['at'])}, where {data['at_quantile']:.1%} of the reference lie at or "
-        "below"
+        f"{data['at_share']:.1%} of the last {n} values lie up to {_number(data['at'])}, "
+        f"{data['at_quantile']:.1%} of the reference"
     )
     if data["by"] == "esr":
-        return f"{stream} drifted {data['direction']} fast, within about {last} values; {where}"
-    return (
-        f"{stream} drifted {data['direction']}: D = {data['D']:.3f}, at most "
-        f"{data['threshold_D']:.3f} is normal; {where}"
-    )
+        return f"{stream} drifted {direction} fast: {where}"
+    return f"{stream} drifted {direction}: D = {data['D']:.3f}, at most {data['threshold_D']:.3f} is normal; {where}"
 
 
 def cleared(data: dict[str, Any], clear_ratio: float) -> str:

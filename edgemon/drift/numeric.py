@@ -321,7 +321,11 @@ class DriftDetector(gauge.NumberWatch):
         return self._ks.memory_bytes + (self._esr.memory_bytes if self._esr is not None else 0)
 
     def explain(self) -> dict[str, object]:
-        """What is known of the stream now, for an event: docs/drift.md names the fields."""
+        """What is known of the stream now, for an event: docs/drift.md names the fields.
+
+        What the e-SR saw is in its latest values: most of the window may be older, and tell of health.
+        """
+        last = self._esr.since if self._by == "esr" and self._esr is not None else 0
         data = {
             "stream": self.stream,
             "by": self._by,
@@ -331,9 +335,9 @@ class DriftDetector(gauge.NumberWatch):
             "profile": self._profile_hash,
             "values_seen": self.pushed,
             "range": json_safe([self._feature.low, self._feature.high]),
-        } | report(self._ks, self._feature.edges)
-        if self._by == "esr" and self._esr is not None and self._esr.since:
-            data["values_since_change"] = self._esr.since
+        } | report(self._ks, self._feature.edges, last)
+        if last:
+            data["values_since_change"] = last
         return data
 
     def _transition(self, what: str) -> Transition:

@@ -16,35 +16,59 @@ from edgemon.drift.explain import QUANTILES, histograms, reference_quantiles, wi
 from edgemon.drift.pvalue import ks_pvalue
 
 CURVE_POINTS = 64
-_DIRECTIONS = {1: "up", -1: "down", 0: "none"}
+DIRECTIONS = {1: "up", -1: "down", 0: "none"}
 
 
-def report(ks: SlidingKS, edges: Sequence[float]) -> dict[str, object]:
+def report(ks: SlidingKS, edges: Sequence[float], last: int = 0) -> dict[str, object]:
     """The window against its reference; JSON-serialisable. docs/drift.md names the fields.
 
-    edges: between the profile's bins.  Some 30 ms for n = 1,000 and m = 10,000.
+    edges: between the profile's bins.  last: only so many values, the latest, where the window holds more; 0 for
+    all.  Some 30 ms for n = 1,000 and m = 10,000.
     """
     reference = ks.reference
     values = [reference.value(2 * i + 1) for i in range(reference.u)]
     ranks = [reference.rank(value) for value in values]
     counts = [rank - before for rank, before in zip(ranks, [0, *ranks], strict=False)]
     buckets = ks.buckets()
-    return report_of(values, counts, ks.counts(), ks.peak(), edges) | since(counts, buckets)
+    window, largest = ks.counts(), ks.peak()
+    if 0 < last < len(buckets):
+        window = [0] * len(window)
+        for bucket in buckets[-last:]:
+            window[bucket] += 1
+        largest = peak(counts, window)
+    return report_of(values, counts, window, largest, edges) | since(counts, buckets)
+
+
+def peak(counts: Sequence[int], window: Sequence[int]) -> tuple[int, int, int]:
+    """(h, bucket, direction) as SlidingKS.peak gives it, from counts alone and for any sizes. O(u).
+
+    >>> peak([1, 1], [0, 0, 0, 0, 3])
+    (6, 3, 1)
+    """
+    m, n = sum(counts), sum(window)
+    common = math.gcd(m, n)
+    best = (0, 0, 0)
+    ranks = [0, *accumulate(counts)]
+    for bucket, below in enumerate(accumulate(window)):
+        difference = n // common * ranks[(bucket + 1) // 2] - m // common * below
+        if abs(difference) > best[0]:
+            best = (abs(difference), bucket, 1 if difference > 0 else -1)
+    return best
 
 
 def report_of(
     values: Sequence[float],
     counts: Sequence[int],
     window: Sequence[int],
-    peak: tuple[int, int, int],
+    largest: tuple[int, int, int],
     edges: Sequence[float],
 ) -> dict[str, object]:
     """The same from counts alone, without the order of the window's values.
 
-    values, counts: the reference.  window: counts by bucket.  peak: (h, bucket, direction) as
+    values, counts: the reference.  window: counts by bucket.  largest: (h, bucket, direction) as
     SlidingKS.peak gives it.
     """
-    h, bucket, direction = peak
+    h, bucket, direction = largest
     m, n = sum(counts), sum(window)
     lcm = math.lcm(m, max(1, n))
     # The value at the peak, or the next one above where the peak lies between two.
@@ -59,9 +83,10 @@ def report_of(
         "n": n,
         "m": m,
         "p": ks_pvalue(h, m, n) if n else 1.0,
-        "direction": _DIRECTIONS[direction],
+        "direction": DIRECTIONS[direction],
         "at": values[index],
-        "at_quantile": sum(counts[: index + 1]) / m,
+        "at_quantile": sum(counts[: (bucket + 1) // 2]) / m,
+        "at_share": sum(window[: bucket + 1]) / max(1, n),
         "reference_quantiles": dict(zip(names, reference_quantiles(values, counts), strict=True)),
         "current_quantiles": dict(
             zip(names, window_quantiles(values, window, QUANTILES), strict=True)

@@ -262,6 +262,8 @@ class _Page:
         here = next((row for row in rows if row[0] == at), None)
         title = f"{_plain(stream.name)} at the alarm of {date(stream.alarm_ns, '%d %b %H:%M:%S')}"
         d = number(alarm.get("D"))
+        n = number(alarm.get("n"))
+        which = f" (current: the last {n:,.0f})" if n is not None else ""
         note = f"D = {d:.3f}" if d is not None else ""
         if here is not None:
             note += f" at {here[0]:.4g}: {percent(here[1])} of the reference lie at or below, now {percent(here[2])}"
@@ -275,7 +277,7 @@ class _Page:
                 (rows[0][0], rows[-1][0]), 1.0, title=title, y_text=percent, x_text=lambda x: f"{x:.4g}", mark=here,
             ),
             [("reference", "b"), ("current", "a"), ("D", "limit")],
-            f"Share of values at or below each. {note}",
+            f"Share of values at or below each{which}. {note}",
         )  # fmt: skip
 
     def _categories(self, stream: Stream, moved: dict[str, object]) -> str:

@@ -15,9 +15,9 @@ from edgemon.drift.compare import (
     compare_profiles,
     holm,
     into_buckets,
-    peak,
     two_rates,
 )
+from edgemon.drift.report import peak
 from tests.drift.data import normal, profile_of
 
 numbers = st.integers(-5, 5).map(float) | st.floats(-10, 10) | st.sampled_from([-0.0, 1e300])

@@ -7,6 +7,7 @@ import math
 import random
 from array import array
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -127,6 +128,27 @@ def test_a_large_shift_is_seen_by_the_e_sr_detector_long_before_the_ks() -> None
     ((at, what, by),) = news_of(detectors, "s", [*normal(2, 2_000), *normal(3, 500, mean=1.5)])
     assert (what, by) == ("started", "esr")
     assert 2_000 < at < 2_070
+
+
+@pytest.mark.parametrize(("shift", "direction"), [(1_000.0, "up"), (-1_000.0, "down")])
+def test_an_alarm_of_the_e_sr_tells_of_the_values_that_it_is_about(
+    shift: float, direction: str
+) -> None:
+    """A dozen values in a window of a thousand healthy ones, which happen to lie on the other side of the median."""
+    profile = profile_of(s=normal(1, 10_000))
+    detectors = ModelDetectors(profile, Settings(window=1_000))
+    for value in normal(2, 2_000, mean=-shift / 10_000):
+        assert detectors.push("s", value) is None
+    news = next(filter(None, (detectors.push("s", shift) for _ in range(100))))
+    data: dict[str, Any] = news.data
+    assert (data["by"], data["direction"]) == ("esr", direction)
+    assert f"s drifted {direction} fast" in news.message
+    assert data["n"] == data["values_since_change"] == sum(data["current_counts"]) < 100
+    # Since when is an estimate: a healthy value or two may be among them.
+    assert data["D"] > 0.9 and data["D"] == pytest.approx(
+        abs(data["at_share"] - data["at_quantile"])
+    )
+    assert data["above_reference" if shift > 0 else "below_reference"] >= data["n"] - 2
 
 
 def test_a_small_shift_is_left_to_the_ks() -> None:
