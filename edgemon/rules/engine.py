@@ -64,8 +64,12 @@ class Engine:
 
     def _set(self, rules: list[Rule], named: Iterable[str]) -> None:
         self.rules = rules
-        literal = (rule.settings.model for rule in rules)
-        self._named = {name for name in (*named, *literal) if not is_wild(name)}
+        configured = set(named)
+        literal = {rule.settings.model for rule in rules if not is_wild(rule.settings.model)}
+        self._named = configured | literal
+        self._of_rules = (
+            literal - configured
+        )  # for a rule that does not name them they need not be there
         figures = {figure.name: figure for rule in rules for figure in rule.figures.values()}
         self._of_window = [figure for figure in figures.values() if figure.source == WINDOW]
         metrics = [name for name in figures if name.startswith(METRIC)]
@@ -174,17 +178,14 @@ class Engine:
         for rule in self.rules:
             if rule.scope == DEVICE:
                 continue
+            models = self._models(rule, seen_s)
             notices += [
                 rule.drop(key, "it was let go", now_s)
                 for key in list(rule.instances)
-                if (
-                    key[:2] not in versions
-                    if rule.scope != MODEL
-                    else key.model not in self._seen_s
-                )
+                if (key[:2] not in versions if rule.scope != MODEL else key.model not in models)
             ]
             if rule.scope == MODEL:
-                keys = {Key(name) for name in self._seen_s}
+                keys = {Key(name) for name in models}
             elif rule.sources == {WINDOW}:
                 keys = {key for key, instance in rule.instances.items() if instance.waits}
             else:
@@ -198,6 +199,14 @@ class Engine:
             for name in self._named
         }
         self._seen_s = dict(seen_s) | named
+
+    def _models(self, rule: Rule, seen_s: Mapping[str, float]) -> set[str]:
+        """Those that may be silent: what another rule names alone is none of this one's until it was there."""
+        return {
+            name
+            for name in self._seen_s
+            if name in seen_s or name == rule.settings.model or name not in self._of_rules
+        }
 
     def _keys(self, rule: Rule) -> set[Key]:
         if rule.scope == VERSION:

@@ -12,6 +12,7 @@ most MAX_COMPARISONS comparisons and MAX_DEPTH levels of `not` and parentheses.
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterator
 from edgemon.config.units import parse_duration
 from edgemon.rules import figures
 from edgemon.rules.figures import DEVICE, SCOPES, Figure, is_wild
-from edgemon.rules.units import ALL_UNITS, NUMBER, unit_of_series
+from edgemon.rules.units import ALL_UNITS, NUMBER, PERCENT, SHARE, unit_of_series
 from edgemon.typed import NamedTuple
 
 MAX_CHARACTERS = 500
@@ -156,9 +157,12 @@ def _tokens(text: str) -> Iterator[_Token]:
         match = _TOKEN.match(text, at)
         if match is None:
             at += len(text[at:]) - len(text[at:].lstrip())
-            hint = {"=": ', write "=="', "&": ', write "and"', "|": ', write "or"'}.get(
-                text[at], ""
-            )
+            hint = {
+                "=": ', write "=="',
+                "&": ', write "and"',
+                "|": ', write "or"',
+                ",": "; a decimal number has a point",
+            }.get(text[at], "")
             raise ExpressionError(f'"{text[at]}" has no meaning here{hint}', at + 1)
 
         kind = next(name for name in ("number", "name", "op", "bracket") if match[name] is not None)
@@ -278,7 +282,9 @@ class _Parser:
         self._comparisons += 1
         if self._comparisons > MAX_COMPARISONS:
             raise ExpressionError(f"more than {MAX_COMPARISONS} comparisons", token.column)
-        return Compare(figure.name, op.text, _limit(figure, number))
+        found = Compare(figure.name, op.text, _limit(figure, number))
+        _decides(figure, found, number)
+        return found
 
     def _figure(self, token: _Token) -> Figure:
         name = token.text.replace('"', "")
@@ -286,7 +292,10 @@ class _Parser:
         if figure is None:
             from edgemon.config.toml import nearest  # only a fault needs it
 
-            guess = nearest(name, figures.names())
+            guess = next(
+                (one for one in figures.names() if len(name) > 3 and one.startswith(name)),
+                nearest(name, figures.names()),
+            )
             hint = f'; did you mean "{guess}"?' if guess else "; edgemon check --figures lists them"
             raise ExpressionError(f'there is no figure "{name}"{hint}', token.column)
         self._figures.setdefault(name, figure)
@@ -334,10 +343,32 @@ def _limit(figure: Figure, token: _Token) -> float:
         if own.needed:
             known = ", ".join(own.factors)
             raise ExpressionError(f"{figure.name} needs a unit, one of {known}", at)
+        if own is PERCENT and 0.0 < float(amount) <= 1.0:
+            share = 100 * float(amount)
+            raise ExpressionError(
+                f'{figure.name} is in percent: write "{share:g}%" or "{amount}%"', at
+            )
         return float(amount)
     if unit not in own.factors:
         raise ExpressionError(_wrong(figure, unit), at)
     return float(amount) * own.factors[unit]
+
+
+def _decides(figure: Figure, one: Compare, token: _Token) -> None:
+    """Refuse what says the same whatever the figure is: such a limit is meant in another unit."""
+    low, high = figures.bounds(figure)
+    holds = _OPERATORS[one.op]
+    # Both ends and the limit, where it lies between: no comparison changes anywhere else.
+    tried = {holds(value, one.limit) for value in (low, high, max(low, min(high, one.limit)))}
+    if len(tried) > 1:
+        return
+    kept = "always" if tried == {True} else "never"
+    own = figure.unit
+    known = f"{low:g} to {high:g}{own.name}" if math.isfinite(high) else f"not below {low:g}"
+    hint = ""
+    if own is SHARE and low <= one.limit / 100 <= high and not token.text.endswith("%"):
+        hint = f'; did you mean "{one.limit:g}%"?'
+    raise ExpressionError(f"this {kept} holds: {figure.name} is {known}{hint}", token.column)
 
 
 def _wrong(figure: Figure, unit: str) -> str:

@@ -7,6 +7,7 @@ edgemon.wire); what is looked at from time to time is put under its name by the 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 
@@ -253,6 +254,9 @@ SERIES = (
 )  # fmt: skip
 
 _WILD = re.compile(r"[*?]")
+# Plain numbers from 0 to 1.
+_TO_ONE = frozenset({"drift.d", "drift.drifted", "ece", "spool.failing"})
+_PROCESS_CPU = SYSTEM + "process_cpu_percent"  # 100 is one core
 
 
 def find(name: str) -> Figure | None:
@@ -273,6 +277,19 @@ def find(name: str) -> Figure | None:
     if name.startswith(PLUGIN) and (series := name[len(PLUGIN) :]):
         return Figure(name, unit_of_series(series), DEVICE, SAMPLE, "A series of a plugin.")
     return BY_NAME.get(name)
+
+
+def bounds(figure: Figure) -> tuple[float, float]:
+    """Between which two every value of it lies, as far as that is known of the figure.
+
+    >>> bounds(BY_NAME["accuracy"]), bounds(BY_NAME["rate"])
+    ((0.0, 1.0), (0.0, inf))
+    """
+    if figure.name in _TO_ONE or figure.unit is SHARE:
+        return 0.0, 1.0
+    if figure.unit is PERCENT and not figure.name.startswith((_PROCESS_CPU, PLUGIN)):
+        return 0.0, 100.0
+    return (0.0 if figure.unit is PER_SECOND else -math.inf), math.inf
 
 
 def is_wild(name: str) -> bool:

@@ -41,7 +41,7 @@ def test_a_rule_has_defaults_and_its_condition_as_its_name() -> None:
             'e.toml:6: rules[1].clear: column 1: there is no figure "slence"; did you mean "silence"?',
         ),
         (
-            "[[rules]]\nwhen = 'rate > 1'\nclear = 'drift.d < 1'",
+            "[[rules]]\nwhen = 'rate > 1'\nclear = 'drift.d < 0.1'",
             "e.toml:3: rules[0].clear: is about each stream, but `when` is about each version",
         ),
         (

@@ -70,8 +70,8 @@ def test_a_number_is_taken_in_the_unit_of_its_figure(text: str, figure: str, lim
         ("rate > 1 && rate < 2", 10, 'write "and"'),
         ("drift.d >", 10, "expected a number"),
         ("drift.d", 8, "expected one of > >= < <= == !="),
-        ("(drift.d > 1", 13, "column 1 is not closed"),
-        ("drift.d > 1)", 12, 'no "(" to this'),
+        ("(drift.d > 0", 13, "column 1 is not closed"),
+        ("drift.d > 0)", 12, 'no "(" to this'),
         ("drift.d > 0.2 drift.d > 1", 15, 'expected "and", "or", "for" or the end'),
         ("drift.d > 0.2 for ever", 19, "expected a duration"),
         ("drift.d > 0.2 for 0s", 19, "above 0s"),
@@ -85,6 +85,16 @@ def test_a_number_is_taken_in_the_unit_of_its_figure(text: str, figure: str, lim
         ("(" * 17 + "rate > 1" + ")" * 17, 17, "more than 16 levels"),
         (" or ".join(["rate > 1"] * 33), 385, "more than 32 comparisons"),
         ("a" * (MAX_CHARACTERS + 1), MAX_CHARACTERS + 1, "longer than 500"),
+        ("drift.d > 0,2", 12, "a decimal number has a point"),
+        ("system.temp > 80C", 1, 'did you mean "system.temperature_*_celsius"?'),
+        ("accuracy < 90", 12, 'this always holds: accuracy is 0 to 1; did you mean "90%"?'),
+        ("errors.share > 200%", 16, "this never holds: errors.share is 0 to 1"),
+        ("drift.d >= 1.1", 12, "this never holds: drift.d is 0 to 1"),
+        ("drift.drifted == 2", 18, "this never holds"),
+        ("missing >= 0", 12, "this always holds"),
+        ("rate < 0", 8, "this never holds: rate is not below 0"),
+        ("rate > 1 and system.cpu_percent > 101", 35, "0 to 100%"),
+        ("spool.fill > 0.8", 17, 'in percent: write "80%" or "0.8%"'),
     ],
 )
 def test_what_is_wrong_is_said_with_the_column(text: str, column: int, words: str) -> None:
@@ -92,6 +102,18 @@ def test_what_is_wrong_is_said_with_the_column(text: str, column: int, words: st
         parse(text)
     assert words in str(caught.value)
     assert caught.value.column == column
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "missing >= 100%", "accuracy <= 0", "drift.drifted == 1", "drift.drifted != 1", "spool.fill > 0.8%",
+        "system.disk_used_percent > 95", "system.process_cpu_percent.* > 150", "plugin.load_percent > 180",
+        "rate == 0", "brier > 1.2",
+    ],
+)  # fmt: skip
+def test_a_limit_that_decides_something_is_taken(text: str) -> None:
+    assert parse(text).figures
 
 
 @given(st.text(max_size=60) | st.text("drift.d><=0.25%ms ()andornotfor*\"'", max_size=60))
@@ -114,7 +136,7 @@ def test_not_binds_before_and_and_and_before_or() -> None:
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne,
 }  # fmt: skip
-_NAMES = ("drift.d", "rate", "clients")
+_NAMES = ("drift.ratio", "brier", "clients")
 _Tree = tuple[str, object, object]
 
 _leaves = st.tuples(st.sampled_from(_NAMES), st.sampled_from(sorted(_OPERATORS)), st.integers(0, 2))
