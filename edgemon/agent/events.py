@@ -11,6 +11,9 @@ from edgemon.metrics import Counters
 from edgemon.records import Event, Row
 
 EVENTS_A_MINUTE = 30
+# What the log has of what is no alarm: faults of the data and of the device, and the ends of what it said began. All
+# else has a line of its own where it happens.
+_LOGGED = ("quality.", "anomaly.", "drift.cleared", "performance.recovered", "errors.cleared")
 
 
 class Events:
@@ -35,7 +38,7 @@ class Events:
         self._counters.add("edgemon_agent_events_total", reason=event.type)
         if event.severity == "alarm":
             self._alarm = True
-            log.warning(event.message, model=event.model, version=event.version)
+        self._log(event)
         row: Row = {
             "type": event.type, "severity": event.severity, "message": event.message, "model": event.model,
             "version": event.version, "stream": event.stream,
@@ -43,6 +46,15 @@ class Events:
         if event.data:
             row["data"] = json.dumps(event.data, ensure_ascii=False)
         self._add("event", row, mono_ns)
+
+    @staticmethod
+    def _log(event: Event) -> None:
+        if event.type.startswith("rule."):  # whether a rule logs is the rule's to say
+            return
+        if event.severity == "alarm" or event.type.startswith(_LOGGED):
+            write = log.info if event.severity == "info" else log.warning
+            about = {"model": event.model, "version": event.version}
+            write(event.message, **{name: said for name, said in about.items() if said})
 
     def durable(self) -> None:
         """What was emitted is on disk."""

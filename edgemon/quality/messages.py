@@ -31,6 +31,8 @@ def rate(stream: str, kind: str, data: dict[str, Any]) -> str:
     if bounds := data.get("range"):
         low, high = ("none" if bound is None else f"{bound:.6g}" for bound in bounds)
         said += f", with the range {low} to {high}"
+    if latest := data.get("latest"):
+        said += f"; the latest is {latest}"
     return said + (f"; {expected:.2%} is normal" if expected is not None else "")
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Texts that are known by their names while they are learnt; a stream with more has no categories.
 MAX_KNOWN = 1000
+# Characters of a text in an event.
+MAX_SHOWN = 64
 _HUGE = 1.7976931348623157e308
 _WORD = 2**64 - 1
 # Cells without a number, for `same_cell`.
@@ -63,8 +65,8 @@ class StreamQuality(StreamCheck):
     """
 
     __slots__ = (
-        "_dependence", "_feature", "_fresh", "_judge", "_known", "_least_run", "_plan", "_reference", "_rules",
-        "_sqrt_tau", "_stuck_at", "stream", "text",
+        "_dependence", "_feature", "_fresh", "_judge", "_known", "_least_run", "_newest", "_plan", "_reference",
+        "_rules", "_sqrt_tau", "_stuck_at", "stream", "text",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +87,7 @@ class StreamQuality(StreamCheck):
         self._sqrt_tau = feature.sqrt_tau if feature is not None else 1.0
         self._known: dict[str, int] | None = None
         self._fresh = 0  # of the learnt texts, those that came once
+        self._newest = ""  # the latest text that was not known, cut short
         self._least_run = 0
         self._stuck_at = 0
         asked = {MISSING, WRONG_TYPE} | ({NEW_CATEGORY} if text else {NAN, INFINITE, OUT_OF_RANGE})
@@ -124,6 +127,8 @@ class StreamQuality(StreamCheck):
                 self._known = None
                 self.asked &= ~(1 << NEW_CATEGORY)
             new = False
+        if new:
+            self._newest = text[:MAX_SHOWN]
         return self.answer(int(new) << NEW_CATEGORY)
 
     def repeats(self, value: float | str | None) -> bool:
@@ -209,6 +214,9 @@ class StreamQuality(StreamCheck):
     def _message(self, kind: str, data: dict[str, Any]) -> str:
         if kind == "out_of_range":
             data["range"] = [bound if abs(bound) < _HUGE else None for bound in self.range]
+            data["latest"] = repr(self.last)  # texts, both, which redaction takes away
+        if kind == "new_category" and self._newest:
+            data["latest"] = repr(self._newest)
         return messages.rate(self.stream, kind, data)
 
     # -- runs

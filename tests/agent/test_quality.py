@@ -230,8 +230,16 @@ def test_a_new_category_is_told_and_a_known_one_is_not() -> None:
         device = Device(made, text=True)
         device.run(2_000)
         device.run(100, put("colour", "violet", 0.3))
-        assert device.event("new_category").stream == "f:colour"
+        event = device.event("new_category")
+        assert event.stream == "f:colour" and "; the latest is 'violet'" in event.message
         assert device.told().count(("quality.new_category", "f:colour")) == 1
+
+
+def test_a_value_out_of_range_is_named() -> None:
+    device = Device(WITH_PROFILE)
+    device.run(2_000)
+    device.run(800, put("a", 250.0, 0.2))
+    assert "; the latest is 250.0;" in device.event("out_of_range").message
 
 
 def test_a_feature_that_appears_is_told_once() -> None:
