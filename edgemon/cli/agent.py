@@ -29,6 +29,7 @@ def run(arguments: argparse.Namespace | SimpleNamespace) -> int:
         config = starts.begin(config)
 
     from edgemon import log
+    from edgemon._core.process import release_relocations
     from edgemon.agent.agent import Agent
     from edgemon.errors import ConfigError
 
@@ -42,4 +43,5 @@ def run(arguments: argparse.Namespace | SimpleNamespace) -> int:
         from edgemon.agent.profiles import load_profiles
 
         raise starts.failed(config, error, load_profiles) from error
+    release_relocations()
     return agent.serve()

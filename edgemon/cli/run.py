@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace | SimpleNamespace) -> int:
     path = config.file
 
     from edgemon import log
+    from edgemon._core.process import release_relocations
     from edgemon.agent.supervisor import Supervisor
     from edgemon.control import make_run_dir
 
@@ -46,4 +47,6 @@ def run(arguments: argparse.Namespace | SimpleNamespace) -> int:
         return children
 
     longest_s = max(config.agent.drain_timeout_s, config.ship.drain_timeout_s)
-    return Supervisor(commands, longest_s + _STOP_MARGIN_S, lambda: load(path)).run()
+    supervisor = Supervisor(commands, longest_s + _STOP_MARGIN_S, lambda: load(path))
+    release_relocations()
+    return supervisor.run()

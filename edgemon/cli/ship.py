@@ -48,8 +48,11 @@ def run(arguments: argparse.Namespace | SimpleNamespace) -> int:
     config = load(arguments.config)  # before anything else: a child of a small process is quick
 
     from edgemon import log
+    from edgemon._core.process import release_relocations
     from edgemon.ship.process import ShipProcess
 
     log.configure("edgemon-ship", config.log.level, config.log.format)
-    ShipProcess(config, once=getattr(arguments, "once", False)).run()
+    process = ShipProcess(config, once=getattr(arguments, "once", False))
+    release_relocations()
+    process.run()
     return 0
