@@ -298,7 +298,8 @@ static bool check_text(em_decoder *decoder, em_span span, bool half, const char 
         return false;
     }
     if (span.size > decoder->limits.string_bytes) {
-        refuse(decoder, EM_STRING_SIZE, "\"@\" is longer than # bytes", word, span, decoder->limits.string_bytes);
+        refuse(decoder, EM_STRING_SIZE, "\"@\" is longer than # bytes (ingest.max_string_bytes)", word, span,
+               decoder->limits.string_bytes);
         return false;
     }
     return true;
@@ -397,7 +398,7 @@ static bool check_feature(em_decoder *decoder, const em_feature *feature, uint32
         refuse(decoder, EM_BAD_UTF8, "\"features.$\" holds half a surrogate pair", "", name, 0);
         decoder->problem->index = index;
     } else if (feature->kind == EM_TEXT && feature->as.text.size > decoder->limits.string_bytes) {
-        refuse(decoder, EM_STRING_SIZE, "\"features.$\" is longer than # bytes", "", name,
+        refuse(decoder, EM_STRING_SIZE, "\"features.$\" is longer than # bytes (ingest.max_string_bytes)", "", name,
                decoder->limits.string_bytes);
         decoder->problem->index = index;
     } else {
@@ -429,7 +430,7 @@ static bool check_features(em_decoder *decoder, const em_frame *frame, em_event 
         return false;
     }
     if (frame->more_features) {
-        refuse(decoder, EM_TOO_MANY_FEATURES, "more than # features", "", (em_span){NULL, 0},
+        refuse(decoder, EM_TOO_MANY_FEATURES, "more than # features (ingest.max_features)", "", (em_span){NULL, 0},
                decoder->limits.features);
         return false;
     }

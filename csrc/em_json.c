@@ -511,7 +511,8 @@ em_reading em_json_read(em_decoder *decoder, em_framing *framing, const uint8_t 
         const uint8_t *end = memchr(start + searched, '\n', within - searched);
         decoder->frame_at = *used;
         if (end == NULL && room > most) {
-            return em_fault(decoder, EM_FRAME_SIZE, "line longer than # bytes", "", decoder->limits.frame_bytes, *used);
+            return em_fault(decoder, EM_FRAME_SIZE, "line longer than # bytes (ingest.max_frame_bytes)", "",
+                            decoder->limits.frame_bytes, *used);
         }
         if (end == NULL && !ended) {
             framing->searched = room;

@@ -207,7 +207,7 @@ static inline em_reading item(em_decoder *decoder, cursor *in, em_token *token) 
 
 static em_reading open_level(em_decoder *decoder, cursor *in, em_framing *walk, uint32_t outside, const em_token *token) {
     if (walk->depth + outside >= decoder->limits.nesting) {
-        return em_fault(decoder, EM_MALFORMED, "msgpack nested too deeply: more than # levels", "",
+        return em_fault(decoder, EM_MALFORMED, "msgpack nested too deeply: more than # levels (ingest.max_nesting)", "",
                         decoder->limits.nesting, in->offset);
     }
     uint64_t bit = UINT64_C(1) << walk->depth;
@@ -270,7 +270,7 @@ static em_reading key(em_decoder *decoder, cursor *in, em_token *token) {
 static em_reading deeper(em_decoder *decoder, const cursor *in, uint32_t outside) {
     return outside < decoder->limits.nesting
                ? EM_READ_WHOLE
-               : em_fault(decoder, EM_MALFORMED, "msgpack nested too deeply: more than # levels", "",
+               : em_fault(decoder, EM_MALFORMED, "msgpack nested too deeply: more than # levels (ingest.max_nesting)", "",
                           decoder->limits.nesting, in->offset);
 }
 
@@ -405,7 +405,8 @@ em_reading em_msgpack_read(em_decoder *decoder, em_framing *framing, const uint8
     if (reading == EM_READ_WHOLE) {
         *used = (size_t)(in.at - buf);
     } else if (reading == EM_READ_MORE && size > most) {
-        return em_fault(decoder, EM_FRAME_SIZE, "object longer than # bytes", "", decoder->limits.frame_bytes, 0);
+        return em_fault(decoder, EM_FRAME_SIZE, "object longer than # bytes (ingest.max_frame_bytes)", "",
+                        decoder->limits.frame_bytes, 0);
     } else if (reading == EM_READ_MORE && ended) {
         return em_fault(decoder, EM_MALFORMED, "half a msgpack object", "", 0, 0);
     }

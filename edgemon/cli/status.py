@@ -32,7 +32,24 @@ _TROUBLE = (
     "restarts",
     "timeouts",
     "bad_lines",
+    "unmatched",
 )
+# What can be done about a reason, where that is not plain from its name.
+_REMEDIES = {
+    "too_many_features": "ingest.max_features allows more",
+    "too_many_streams": "ingest.max_streams allows more; each costs a few kilobytes",
+    "too_many_models": "ingest.max_models allows more, versions counted apart",
+    "too_many_clients": "ingest.max_clients allows more",
+    "string_size": "ingest.max_string_bytes allows more",
+    "frame_size": "ingest.max_frame_bytes allows more",
+    "row_too_large": "batch.max_bytes allows more",
+    "ts_future": "`ts` is seconds since 1970, not milliseconds, and at most ingest.max_future ahead",
+    "wrong_type": "a stream is of numbers or of texts, as its first value or its profile was",
+    "too_many_tables": 'truth.join = "always" of a model takes its truths in any case',
+    "no_prediction": "truths whose id no prediction had within truth.ttl, or before the model's first truth "
+    '(truth.join = "always")',
+    "unlike": "truths of another kind than the prediction, such as text for a number",
+}
 # Under what the words at the left say.
 _INDENT = " " * 11
 # States of a plugin's process, in words for people.
@@ -145,6 +162,11 @@ def render(agent: dict[str, Any], ship: dict[str, Any] | None, wall_s: float) ->
         table(trouble, ["dropped and refused, by reason", "count"]).rstrip()
         if trouble
         else "Nothing was dropped.",
+    ]
+    lines += [
+        wrapped(f"  {reason}: {remedy}", "    ")
+        for reason, remedy in _REMEDIES.items()
+        if any(f'reason="{reason}"' in name for name, _ in trouble)
     ]
     return "\n".join(lines)
 

@@ -83,6 +83,18 @@ def test_clients_are_listed_with_process_and_user_the_busiest_first() -> None:
     assert lines[start + 9] == "… and 2 more clients"
 
 
+def test_a_reason_comes_with_what_can_be_done_about_it() -> None:
+    dropped = {
+        'edgemon_ingest_dropped_events_total{reason="too_many_features"}': 3,
+        'edgemon_ingest_dropped_values_total{reason="ts_future"}': 3,
+        'edgemon_truth_unmatched_labels_total{reason="no_prediction"}': 7,
+    }
+    text = render(AGENT | {"counters": dropped}, SHIP, wall_s=1_060.0)
+    assert "  too_many_features: ingest.max_features allows more" in text
+    assert "not milliseconds" in text and "truths whose id no prediction had" in text
+    assert "max_streams" not in text
+
+
 def test_what_was_dropped_is_listed_by_reason_and_nothing_else_is() -> None:
     dropped = {
         'edgemon_ingest_dropped_events_total{reason="malformed"}': 3,

@@ -162,7 +162,9 @@ class _Walk:
         elif kind:
             if depth >= self._limits.max_nesting:
                 most = self._limits.max_nesting
-                raise self.fault(f"msgpack nested too deeply: more than {most} levels")
+                raise self.fault(
+                    f"msgpack nested too deeply: more than {most} levels (ingest.max_nesting)"
+                )
             for _ in range(size):
                 if kind == "a map":
                     self.value(depth + 1, key=True)
@@ -215,7 +217,9 @@ def _msgpack(window: bytes, limits: Limits, size: int | None) -> object:
 
 def _too_large(what: str, limits: Limits, at_byte: int) -> ProtocolError:
     return ProtocolError(
-        "frame_size", f"{what} longer than {limits.max_frame_bytes} bytes", at_byte
+        "frame_size",
+        f"{what} longer than {limits.max_frame_bytes} bytes (ingest.max_frame_bytes)",
+        at_byte,
     )
 
 
@@ -300,7 +304,9 @@ def _features(value: object, limits: Limits, counters: Counters) -> dict[str, fl
     elif not isinstance(value, dict):
         raise _BadEventError("bad_features", '"features" is a list or a map')
     if len(value) > limits.max_features:
-        raise _BadEventError("too_many_features", f"more than {limits.max_features} features")
+        raise _BadEventError(
+            "too_many_features", f"more than {limits.max_features} features (ingest.max_features)"
+        )
     features: dict[str, float | str | None] = {}
     for name, item in value.items():
         if not isinstance(name, str):
@@ -386,6 +392,7 @@ def _text(value: str, what: str, limits: Limits) -> str:
             raise _BadEventError("bad_utf8", f'"{what}" holds half a surrogate pair') from None
     if size > limits.max_string_bytes:
         raise _BadEventError(
-            "string_size", f'"{what}" is longer than {limits.max_string_bytes} bytes'
+            "string_size",
+            f'"{what}" is longer than {limits.max_string_bytes} bytes (ingest.max_string_bytes)',
         )
     return value
