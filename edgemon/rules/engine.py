@@ -9,8 +9,10 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from edgemon.config.settings import RuleSettings
+from edgemon.config.units import format_duration
 from edgemon.flow.names import any_of
 from edgemon.records import Row
+from edgemon.rules.expression import truth
 from edgemon.rules.figures import (
     DEVICE,
     LOOK,
@@ -30,6 +32,9 @@ from edgemon.typed import NamedTuple
 
 # Reported metrics that rules name: what comes later is not looked at, and counted.
 MAX_METRICS = 1024
+# One that was not reported for so long, and for the longest `for` of all rules before that, is forgotten.
+METRIC_TTL_S = 86_400.0
+_EXPIRE_EVERY_S = 60.0
 _SHORTEST_STEP_S, _LONGEST_STEP_S = 1.0, 5.0
 
 
@@ -57,6 +62,8 @@ class Engine:
     def __init__(self, rules: list[RuleSettings], named: Iterable[str], now_s: float) -> None:
         self._begun_s = now_s
         self._device: dict[str, float] = {}  # by the full name of the figure
+        self._reported_s: dict[str, float] = {}  # of those that are metrics
+        self._expiry_s = now_s  # when they were looked through last
         self._versions: dict[tuple[str, str], _Version] = {}
         self._seen_s: dict[str, float] = {}
         self.ended = Ended()
@@ -79,7 +86,9 @@ class Engine:
             for name, value in self._device.items()
             if not name.startswith(METRIC) or (self._is_metric and self._is_metric(name))
         }
-        self._metrics = sum(name.startswith(METRIC) for name in self._device)
+        self._reported_s = {
+            name: at_s for name, at_s in self._reported_s.items() if name in self._device
+        }
 
     def reconfigure(
         self, rules: list[RuleSettings], named: Iterable[str], now_s: float
@@ -153,12 +162,11 @@ class Engine:
         full = METRIC + name
         if self._is_metric is None or not self._is_metric(full):
             return []
-        if full not in self._device:
-            if self._metrics >= MAX_METRICS:
-                self.ended = self.ended._replace(left_out=self.ended.left_out + 1)
-                return []
-            self._metrics += 1
+        if full not in self._reported_s and len(self._reported_s) >= MAX_METRICS:
+            self.ended = self.ended._replace(left_out=self.ended.left_out + 1)
+            return []
         self._device[full] = value
+        self._reported_s[full] = now_s
         return self._of_device(REPORT, now_s, full)
 
     def look(
@@ -191,7 +199,26 @@ class Engine:
             else:
                 keys = self._keys(rule)
             notices += self._judge(rule, sorted(keys), now_s)
-        return self._of_device(LOOK, now_s) + [one for one in notices if one is not None]
+        told = self._of_device(LOOK, now_s) + [one for one in notices if one is not None]
+        return told + self._expire(now_s)
+
+    def _expire(self, now_s: float) -> list[Notice]:
+        """Forget metrics that nobody reports any more; what fires for such a one alone is over."""
+        if now_s - self._expiry_s < _EXPIRE_EVERY_S:
+            return []
+        self._expiry_s = now_s
+        ttl_s = METRIC_TTL_S + max((rule.longest_s for rule in self.rules), default=0.0)
+        gone = [name for name, at_s in self._reported_s.items() if now_s - at_s > ttl_s]
+        for name in gone:
+            del self._reported_s[name], self._device[name]
+        notices = [
+            rule.drop(key, f"{name} was not reported for {format_duration(round(ttl_s))}", now_s)
+            for name in gone
+            for rule in self.rules
+            if (key := _about(rule, name)) in rule.instances
+            and truth(rule.when.node, self._reader(rule, key, now_s)) is not True
+        ]
+        return [notice for notice in notices if notice is not None]
 
     def _seen(self, seen_s: Mapping[str, float]) -> None:
         named = {
@@ -264,6 +291,13 @@ class Engine:
     def status(self, now_s: float) -> list[dict[str, object]]:
         """Each rule, in the order of the file."""
         return [rule.status(now_s) for rule in self.rules]
+
+
+def _about(rule: Rule, name: str) -> Key | None:
+    """Which of its instances reads that figure of the device; None for none."""
+    if rule.wild and any_of([rule.wild])(name):
+        return Key(series=_series(name))
+    return Key() if name in rule.figures else None
 
 
 def _series(name: str) -> str:

@@ -110,6 +110,11 @@ class Rule:
         ]  # fmt: skip
         return min((time_s for time_s in times if time_s > 0), default=math.inf)
 
+    @property
+    def longest_s(self) -> float:
+        """The longest time for which a condition of it must hold."""
+        return max(self.when.for_s, self.clear.for_s if self.clear is not None else 0.0)
+
     def is_about(self, key: Key) -> bool:
         """Whether the rule's patterns let it in."""
         if key.model and not self._is_model(key.model):

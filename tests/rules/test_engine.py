@@ -351,6 +351,52 @@ def test_metrics_are_bounded_and_a_reload_makes_room_for_those_that_are_named_th
     assert [notice.key.series for notice in engine.report("late", 2.0, 2.0)] == ["late"]
 
 
+DAY_S = 86_400.0
+
+
+def test_a_metric_that_nobody_reports_for_a_day_makes_room_and_what_fired_for_it_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edgemon.rules.engine.MAX_METRICS", 8)
+    engine = Engine(
+        rules('when = "metric.* > 1"\nmax_per_hour = 1000', "metric.x > 1 or spool.fill > 90"),
+        (),
+        0.0,
+    )
+    for name in ["x", *(f"junk{number}" for number in range(7))]:
+        engine.report(name, 2.0, 0.0)
+    engine.report("junk0", 2.0, DAY_S)
+    assert engine.look({}, {}, [], DAY_S) == []
+    assert engine.report("late", 2.0, DAY_S) == []
+    over = engine.look({}, {}, [], DAY_S + 60.0)
+    assert {notice.state for notice in over} == {"cleared"}
+    assert "was not reported for 1d" in over[0].message
+    assert [notice.key.series for notice in over if notice.key == Key()] == [""]
+    firing = engine.status(DAY_S)[0]["instances"]
+    assert [one["series"] for one in firing] == ["junk0"]  # type: ignore[attr-defined]
+    assert engine.status(DAY_S)[1]["state"] == "ok"
+    assert told(engine.report("late", 2.0, DAY_S + 61.0)) == [("fired", "series late")]
+    assert told(engine.look({}, {}, [], 2 * DAY_S)) == []
+    assert told(engine.look({}, {}, [], 2 * DAY_S + 60.0)) == [("cleared", "series junk0")]
+
+
+def test_a_rule_goes_on_when_one_of_its_metrics_is_forgotten_and_another_figure_holds_it() -> None:
+    engine = Engine(rules("metric.x > 1 or spool.fill > 90"), (), 0.0)
+    assert told(engine.report("x", 2.0, 0.0)) == [("fired", "")]
+    assert told(engine.look({"spool.fill": 95.0}, {}, [], 2 * DAY_S)) == []
+    assert engine.status(0.0)[0]["state"] == "firing"
+    assert told(engine.look({"spool.fill": 5.0}, {}, [], 2 * DAY_S + 1.0)) == []  # x is unknown
+
+
+def test_a_metric_is_kept_for_as_long_as_a_rule_waits() -> None:
+    engine = Engine(rules("metric.x > 1 for 3d"), (), 0.0)
+    engine.report("x", 2.0, 0.0)
+    assert engine.look({}, {}, [], 3 * DAY_S - 1.0) == []
+    assert told(engine.look({}, {}, [], 3 * DAY_S + 100.0)) == [("fired", "")]
+    assert engine.look({}, {}, [], 4 * DAY_S - 100.0) == []
+    assert told(engine.look({}, {}, [], 4 * DAY_S + 100.0)) == [("cleared", "")]
+
+
 def test_instances_are_bounded_and_those_without_a_place_are_counted() -> None:
     engine = Engine(rules("drift.d > 0.2 for 1h"), (), 0.0)
     rows = [stream_row(f"f:{number}", d=0.3) for number in range(MAX_INSTANCES + 5)]
