@@ -191,7 +191,7 @@ class Agent:
                 return {}
             from edgemon.agent.plugins import Plugins  # memory that only who has one pays
 
-            self.plugins = Plugins(self.loop, self.counters)
+            self.plugins = Plugins(self.loop, self.counters, self.emit_event)
             self._started("plugins", self.plugins.stop, self.plugins.forget)
         self.plugins.apply(self.config)
         return self.plugins.collectors

@@ -45,6 +45,7 @@ HELP = {
     "edgemon_plugin_dropped_log_lines_total": "Log lines of plugins that were too many.",
     "edgemon_plugin_dropped_values_total": "Values of plugins that were not taken, by reason.",
     "edgemon_plugin_errors_total": "Questions that a collector plugin did not answer with values, by reason.",
+    "edgemon_plugin_refused_starts_total": "Starts of plugins whose program is not there or can be written by others.",
     "edgemon_plugin_restarts_total": "Starts of plugins that had ended, by why.",
     "edgemon_plugin_timeouts_total": "Plugins that were killed because they did not answer in time.",
     "edgemon_quality_state_refused_total": "Saved states of the checks of data that did not fit.",

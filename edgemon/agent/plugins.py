@@ -7,16 +7,18 @@ import time
 from collections.abc import Callable
 
 from edgemon.agent.loop import Loop, Timer
-from edgemon.config import Config, PluginSettings
+from edgemon.config import Config
 from edgemon.metrics import Counters
 from edgemon.plugins.collector import PluginCollector
 from edgemon.plugins.process import NEVER, STOP_S, about, turn
+from edgemon.records import Event
 
 
 class Plugins:
     """All plugin collectors of a configuration. After a reload those whose settings are the same run on."""
 
-    def __init__(self, loop: Loop, counters: Counters) -> None:
+    def __init__(self, loop: Loop, counters: Counters, emit: Callable[[Event, int], None]) -> None:
+        self._emit = emit
         self._loop = loop
         self._counters = counters
         self._running: dict[str, _Driven] = {}
@@ -41,7 +43,12 @@ class Plugins:
         self._leaving = [driven for driven in self._leaving if not driven.is_down]
         for name, settings in wanted.items():
             if name not in self._running:
-                self._running[name] = _Driven(self._loop, settings, self._counters, about(config))
+                collector = PluginCollector(settings, self._counters, about(config), self._refused)
+                self._running[name] = _Driven(self._loop, collector)
+
+    def _refused(self, name: str, text: str) -> None:
+        event = Event("plugin.refused", "warning", f"{name}: {text}", data={"plugin": name})
+        self._emit(event, time.monotonic_ns())
 
     def latest(self) -> dict[str, float]:
         """The last answer of each, by series."""
@@ -80,13 +87,11 @@ class Plugins:
 class _Driven:
     """One collector, and what of it the loop watches."""
 
-    def __init__(
-        self, loop: Loop, settings: PluginSettings, counters: Counters, told: dict[str, str]
-    ) -> None:
+    def __init__(self, loop: Loop, collector: PluginCollector) -> None:
         self._loop = loop
         self._watched: dict[int, int] = {}
         self._timer: Timer | None = None
-        self.collector = PluginCollector(settings, counters, told)
+        self.collector = collector
         self._do(self.collector.start)
 
     @property

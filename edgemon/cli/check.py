@@ -100,14 +100,27 @@ def _check_entry_points(config: Config) -> None:
 
 
 def check_commands(config: Config) -> None:
-    """Whether what rules can have run is there, and may be. Raises ConfigError."""
+    """Whether the plugins and what rules can have run are there, and may be. Raises ConfigError.
+
+    Only here: an agent starts without them, and says so.
+    """
     from edgemon.config import fault_at
     from edgemon.config.trust import distrust
 
+    commands: list[tuple[tuple[str, ...], list[str]]] = [
+        *(
+            (("plugins", name, "command"), plugin.command)
+            for name, plugin in config.plugins.items()
+        ),
+        *(
+            (("actions", name, "command"), action.command)
+            for name, action in config.actions.items()
+        ),
+    ]
     faults = [
-        fault_at(config, ("actions", name, "command"), problem)
-        for name, action in config.actions.items()
-        if action.command and (problem := distrust(action.command[0]))
+        fault_at(config, at, problem)
+        for at, command in commands
+        if command and (problem := distrust(command[0]))
     ]
     if faults:
         raise ConfigError(faults)

@@ -1,7 +1,7 @@
 """[plugins.NAME]: programs and Python objects of others that collect series or take batches.
 
-Imported only for a file that has such a table. Who may have written a program is asked here, and again before each
-start (trust.py): it runs with the rights of edgemon.
+Imported only for a file that has such a table. Who may have written a program is asked by `edgemon check`, and before
+each start (trust.py): it runs with the rights of edgemon. A configuration is not refused for it: all else is to work.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from edgemon.config.keys import Key, Section
 from edgemon.config.schema import COLLECTORS
 from edgemon.config.settings import Config, PluginSettings
 from edgemon.config.toml import shown
-from edgemon.config.trust import distrust
 from edgemon.config.values import Choice, Duration, Integer, Kind, RefusedError, Size, Text
 from edgemon.typed import Any
 
@@ -35,15 +34,8 @@ class Program(Command):
     def __init__(self) -> None:
         super().__init__()
         self.allowed += (
-            "; it must belong to root or to edgemon's user, and not everybody may write it"
+            "; it must belong to root or to edgemon's user, and nobody else may write it"
         )
-
-    def parse(self, raw: object) -> object:
-        words = super().parse(raw)
-        assert isinstance(words, list)
-        if words and (problem := distrust(words[0])):
-            raise RefusedError(problem, 0)
-        return words
 
 
 class Options(Kind):

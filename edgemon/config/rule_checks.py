@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterator
 
 from edgemon.config.locate import KeyPath
+from edgemon.config.private import exposed
 from edgemon.config.settings import ActionSettings, Config, RuleSettings
 from edgemon.config.toml import literal, nearest
 
@@ -113,10 +113,7 @@ def _secrets(at: KeyPath, action: ActionSettings) -> Iterator[Found]:
     for key in ("hmac_key_file", "token_file", "password_file"):
         path = getattr(action, key)
         try:
-            if path and os.stat(path).st_mode & stat.S_IROTH:
-                yield (
-                    ((*at, key),),
-                    f"{path} can be read by everybody; run: chmod o-rwx {path}",
-                )
+            if path and (problem := exposed(path, os.stat(path))):
+                yield ((*at, key),), problem
         except OSError:
             continue  # hidden from this user, perhaps not from the one who will read it

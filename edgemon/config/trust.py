@@ -6,6 +6,8 @@ import errno
 import os
 import stat
 
+from edgemon.config.private import another_group_writes
+
 # As Linux follows.
 _MOST_LINKS = 40
 
@@ -14,8 +16,9 @@ def distrust(path: str) -> str:
     """Why a program is not started, in words that follow its key; "" where it may be.
 
     It must be a file that can be run. Neither it, nor a link or a folder on the way to it, may belong to anybody but
-    root and the user of edgemon, nor may everybody write it: who can change the program has edgemon's rights. A group
-    may.
+    root and the user of edgemon, nor may anybody else write it: who can change the program has edgemon's rights. Root's
+    group may, and the primary one of edgemon's user, for many systems give each user a group of his own and have
+    that write what he makes (umask 002).
     """
     try:
         info = os.stat(path)
@@ -65,7 +68,10 @@ def _foreign(path: str, info: os.stat_result) -> str:
         )
     if stat.S_ISLNK(info.st_mode):
         return ""  # everybody may write any link: its folder says who can
-    sticky_folder = stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_ISVTX
-    if info.st_mode & stat.S_IWOTH and not sticky_folder:
+    if stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_ISVTX:
+        return ""  # only owners remove and rename there
+    if info.st_mode & stat.S_IWOTH:
         return f'everybody may write "{path}": chmod o-w'
+    if another_group_writes(info):
+        return f'group {info.st_gid} may write "{path}": chmod g-w'
     return ""

@@ -27,6 +27,7 @@ _HEALTHY_S = 60.0
 class PluginCollector:
     """One plugin, driven by its owner's loop as its process is (watch, handle, tick, deadline).
 
+    refused(name, why): its program may not be started, or cannot be; told once, until it has started.
     uniform: draws from [0, 1), for pauses between starts.
     """
 
@@ -35,6 +36,7 @@ class PluginCollector:
         settings: PluginSettings,
         counters: Counters,
         about: dict[str, str],
+        refused: Callable[[str, str], None],
         uniform: Callable[[], float] = random.random,
     ) -> None:
         self.settings = settings
@@ -47,6 +49,8 @@ class PluginCollector:
         self._now = self._started_s = 0.0
         self._next_start = self._next_ask = NEVER
         self._stopping = False
+        self._refused = refused
+        self._was_refused = False
 
     def start(self, now: float) -> None:
         """Begin. Rows are made every `interval` from now: it is asked a little before each."""
@@ -96,6 +100,7 @@ class PluginCollector:
     # -- what its process reports
 
     def on_hello(self) -> None:
+        self._was_refused = False
         log.info(f"plugin {self.settings.name} started", pid=self.process.pid)
 
     def on_answer(self, message: Message) -> None:
@@ -111,6 +116,9 @@ class PluginCollector:
             return
         if self._now - self._started_s > _HEALTHY_S:
             self._backoff.reset()
+        if end.reason == "not_started" and not self._was_refused:
+            self._was_refused = True
+            self._refused(self.settings.name, end.text)
         delay_s = self._backoff.next_delay()
         self._next_start = self._now + delay_s
         log.warning(

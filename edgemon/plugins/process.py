@@ -42,6 +42,7 @@ _GRACE_S = 0.5
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 0.001, 1.0
 
 RESTARTS = "edgemon_plugin_restarts_total"
+REFUSED = "edgemon_plugin_refused_starts_total"
 TIMEOUTS = "edgemon_plugin_timeouts_total"
 BAD_LINES = "edgemon_plugin_bad_lines_total"
 DROPPED_LOGS = "edgemon_plugin_dropped_log_lines_total"
@@ -119,6 +120,7 @@ class PluginProcess:
             except OSError as error:
                 problem = f"cannot be started: {error.strerror or error}"
         if problem:
+            self._counters.add(REFUSED)
             self._report(End("not_started", problem))
             return
         self.state = "starting"

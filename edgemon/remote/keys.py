@@ -7,8 +7,8 @@ that `edgemon remote key` makes. Empty lines and those that begin with # are pas
 from __future__ import annotations
 
 import os
-import stat
 
+from edgemon.config.private import exposed
 from edgemon.errors import ConfigError, Fault
 
 MIN_KEY_BYTES = 32
@@ -20,17 +20,16 @@ _MAX_FILE_BYTES = 4096
 def read_keys(path: str, config_file: str) -> list[bytes]:
     """The keys of a file, the first of which signs. Raises ConfigError, which names remote.key_file.
 
-    A group may read the file: that is how a service's user gets at what root owns. "Others" may not.
+    Nobody but root and edgemon's user may have written the file, and "others" may not read it.
     """
     try:
         with open(path, "rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
+            info = os.fstat(file.fileno())
             data = file.read(_MAX_FILE_BYTES + 1)
     except OSError as error:
         raise _fault(config_file, f"cannot read {path}: {error.strerror or error}") from error
-    if mode & (stat.S_IROTH | stat.S_IWOTH):
-        what = "read" if mode & stat.S_IROTH else "written"
-        raise _fault(config_file, f"{path} can be {what} by everybody; run: chmod o-rwx {path}")
+    if problem := exposed(path, info):
+        raise _fault(config_file, problem)
     if len(data) > _MAX_FILE_BYTES:
         raise _fault(config_file, f"{path} is larger than {_MAX_FILE_BYTES} bytes")
     lines = [line.strip() for line in data.splitlines()]

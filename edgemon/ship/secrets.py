@@ -15,10 +15,10 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
-import stat
 from collections.abc import Iterator
 
 from edgemon.config import MqttSettings
+from edgemon.config.private import exposed
 from edgemon.errors import ConfigError, Fault
 from edgemon.typed import NamedTuple
 
@@ -45,19 +45,16 @@ def read_credentials(mqtt: MqttSettings, config_file: str) -> Credentials:
 
 
 def check_private(path: str, key: str, config_file: str) -> None:
-    """Raises ConfigError unless this is a readable file that "others" cannot read.
-
-    A group may read it: that is how a service's user gets at a key that root owns.
-    """
+    """Raises ConfigError unless this is a readable file that others can neither read nor write."""
     try:
-        mode = os.stat(path).st_mode
+        info = os.stat(path)
         with open(path, "rb"):
             pass
     except OSError as error:
         reason = error.strerror or str(error)
         raise _fault(config_file, key, f"cannot read {path}: {reason}") from error
-    if mode & stat.S_IROTH:
-        raise _fault(config_file, key, f"{path} can be read by everybody; run: chmod o-rwx {path}")
+    if problem := exposed(path, info):
+        raise _fault(config_file, key, problem)
 
 
 def _read_password(path: str, config_file: str) -> str:

@@ -113,6 +113,22 @@ def test_a_secret_that_everybody_can_read_is_refused(tmp_path: Path) -> None:
     assert parse(text).actions["a"].hmac_key_file == str(key)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a file to a group")
+def test_a_secret_that_another_group_can_write_is_refused(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("secret\n")
+    text = f'[actions.a]\nurl = "https://x/"\nhmac_key_file = "{key}"\n'
+    os.chown(key, -1, 4242)
+    key.chmod(0o660)
+    with pytest.raises(ConfigError, match="can be written by group 4242; run: chmod g-w"):
+        parse(text)
+    key.chmod(0o640)  # so a service's user gets at what root owns
+    assert parse(text).actions["a"].hmac_key_file == str(key)
+    os.chown(key, -1, os.getegid())
+    key.chmod(0o660)
+    assert parse(text).actions["a"].hmac_key_file == str(key)
+
+
 def test_a_token_over_plain_http_is_for_this_machine_alone(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("secret\n")

@@ -8,9 +8,9 @@ from pathlib import Path
 from edgemon.quality.kinds import KINDS
 
 ROOT = Path(__file__).parents[2]
-AREAS = "agent|anomaly|clock|drift|errors|model|performance|profile|quality|rule|spool"
+AREAS = "agent|anomaly|clock|drift|errors|model|performance|plugin|profile|quality|rule|spool"
 NO_EVENTS = re.compile(  # what looks alike: figures of rules, files
-    r"agent\.(sock|memory)|drift\.(d|ratio|drifted)|errors\.(rate|share)|model\.(onnx|tflite)"
+    r"agent\.(sock|memory)|drift\.(d|ratio|drifted)|errors\.(rate|share)|model\.(onnx|tflite)|plugin\.test"
     r"|spool\.(told|waiting|oldest|fill|drops|bytes|failing)"
 )
 

@@ -63,6 +63,26 @@ def started(devices: list[Device], folder: Path, toml: str) -> Device:
     return device
 
 
+def test_one_that_others_may_write_is_off_and_told_and_all_else_works(
+    devices: list[Device], short_tmp: Path
+) -> None:
+    path = program(short_tmp)
+    path.chmod(0o757)
+    device = started(devices, short_tmp, f'[plugins.soil]\ncommand = ["{path}"]\n' + TO_A_FOLDER)
+    assert wait_for(lambda: rows(device), what="samples of the device")
+    assert plugin(device, "soil")["state"] == "down"
+    assert plugin(device, "soil")["last_error"] == f'everybody may write "{path}": chmod o-w'
+    assert device.stop() == 0
+    told = [
+        row
+        for file in device.folder.glob("state/outbox/**/*.zst")
+        if (batch := wire.decode(file.read_bytes())).kind == "event"
+        for row in wire.rows_from_columns(batch)
+        if row["type"] == "plugin.refused"
+    ]
+    assert [row["message"] for row in told] == [f'soil: everybody may write "{path}": chmod o-w']
+
+
 def test_the_examples_collect_beside_edgemons_own(
     devices: list[Device],
     short_tmp: Path,

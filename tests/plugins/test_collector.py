@@ -9,7 +9,7 @@ from pathlib import Path
 from edgemon.config import PluginSettings
 from edgemon.metrics import Counters
 from edgemon.plugins.collector import DROPPED_VALUES, ERRORS, PluginCollector
-from edgemon.plugins.process import RESTARTS, TIMEOUTS, turn
+from edgemon.plugins.process import REFUSED, RESTARTS, TIMEOUTS, turn
 from edgemon.plugins.protocol import MAX_SERIES
 from tests.plugins.rig import ABOUT, program, settings
 
@@ -19,8 +19,13 @@ class Bench:
 
     def __init__(self, plugin: PluginSettings) -> None:
         self.counters = Counters()
+        self.refused: list[tuple[str, str]] = []
         self.plugin = PluginCollector(
-            plugin._replace(interval_s=0.05), self.counters, ABOUT, lambda: 0.001
+            plugin._replace(interval_s=0.05),
+            self.counters,
+            ABOUT,
+            lambda name, text: self.refused.append((name, text)),
+            lambda: 0.001,
         )
         self.plugin.start(time.monotonic())
         self.rows: list[dict[str, float]] = []
@@ -48,6 +53,19 @@ def test_each_answer_is_one_row_under_the_name_of_the_plugin(tmp_path: Path) -> 
     bench.close()
     assert bench.plugin.latest == {}
     assert bench.counters.snapshot() == {}
+
+
+def test_one_that_others_may_write_is_not_started_until_they_may_not(tmp_path: Path) -> None:
+    path = program(tmp_path)
+    path.chmod(0o757)
+    bench = Bench(settings(path))
+    bench.run(lambda: bench.counters.get(REFUSED) >= 3)
+    assert bench.refused == [("soil", f'everybody may write "{path}": chmod o-w')]
+    assert bench.rows == []
+    path.chmod(0o755)
+    bench.run(lambda: bench.rows)
+    bench.close()
+    assert len(bench.refused) == 1
 
 
 def test_it_is_started_again_after_a_crash_and_after_a_stall(tmp_path: Path) -> None:

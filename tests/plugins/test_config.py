@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edgemon.cli import main
 from edgemon.config import load_file, parse, reload, reload_with
 from edgemon.config.remembered import Overlay
 from edgemon.config.trust import distrust
@@ -54,11 +55,6 @@ def test_a_plugin_has_the_interval_of_the_device_unless_it_says_another() -> Non
          "2: system.enabled: a collector needs system.enabled = true"),
         ("[plugins.soil]\ncommand = ['soil']",
          '2: plugins.soil.command: has the program "soil", must be a list of at most 64 texts, an absolute path'),
-        ("[plugins.soil]\ncommand = ['/bin/nonesuch']",
-         '2: plugins.soil.command: "/bin/nonesuch": no such file or directory'),
-        ("[plugins.soil]\ncommand = ['/etc/passwd']",
-         '2: plugins.soil.command: "/etc/passwd" cannot be run: chmod +x'),
-        ("[plugins.soil]\ncommand = ['/usr/bin']", '2: plugins.soil.command: "/usr/bin" is not a file'),
         (f"{SOIL}options = {{ at = 07:30:00 }}",
          "3: plugins.soil.options: has 07:30:00, must be a table of texts, finite numbers, true and false, lists "
          "and tables, at most 16 KiB"),
@@ -74,6 +70,24 @@ def test_a_plugin_has_the_interval_of_the_device_unless_it_says_another() -> Non
 def test_what_is_wrong_is_said_with_its_line(text: str, line: str) -> None:
     (fault,) = faults(text)
     assert fault.startswith(f"e.toml:{line}")
+
+
+@pytest.mark.parametrize(
+    ("program", "problem"),
+    [
+        ("/bin/nonesuch", '"/bin/nonesuch": no such file or directory'),
+        ("/etc/passwd", '"/etc/passwd" cannot be run: chmod +x'),
+        ("/usr/bin", '"/usr/bin" is not a file'),
+    ],
+)
+def test_a_program_that_cannot_be_run_is_a_fault_for_check_and_none_for_a_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], program: str, problem: str
+) -> None:
+    file = tmp_path / "edgemon.toml"
+    file.write_text(f"[plugins.soil]\ncommand = ['{program}']\n")
+    assert load_file(str(file)).plugins["soil"].command == [program]
+    assert main(["check", "--config", str(file)]) == 3
+    assert f"{file}:2: plugins.soil.command: {problem}" in capsys.readouterr().err
 
 
 def test_the_single_binary_takes_programs_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,6 +143,26 @@ class TestTrust:
     def test_one_that_everybody_may_write_is_not(self, path: Path) -> None:
         path.chmod(0o757)
         assert distrust(str(path)) == f'everybody may write "{path}": chmod o-w'
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a file to a group")
+    @pytest.mark.parametrize("what", ["file", "folder"])
+    def test_what_another_group_may_write_is_not(self, path: Path, what: str) -> None:
+        theirs = path if what == "file" else path.parent
+        os.chown(theirs, -1, 4242)
+        theirs.chmod(0o755)
+        assert distrust(str(path)) == ""
+        theirs.chmod(0o775)
+        assert distrust(str(path)) == f'group 4242 may write "{theirs}": chmod g-w'
+        if what == "folder":
+            theirs.chmod(0o1775)
+            assert distrust(str(path)) == ""
+
+    def test_what_the_group_of_ones_own_may_write_is(self, path: Path) -> None:
+        """As with umask 002, where each user has a group of his own."""
+        for one in (path, path.parent):
+            os.chown(one, -1, os.getegid())
+            one.chmod(0o775)
+        assert distrust(str(path)) == ""
 
     def test_one_in_a_folder_that_everybody_may_write_is_not(self, path: Path) -> None:
         path.parent.chmod(0o777)
