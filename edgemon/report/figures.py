@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 from edgemon.cli._terminal import printable
 from edgemon.errors import DamagedError, StorageError, UsageError
-from edgemon.report import performance
+from edgemon.report import performance, standing
 from edgemon.report.performance import Performance
+from edgemon.report.standing import Standing
 
 BUCKETS = 200
 MAX_MODELS = 16
@@ -90,6 +91,7 @@ class Model(NamedTuple):
     left_out: int
     performance: Performance
     faults: list[tuple[str, str, int]]  # of its data, on at the end: kind, stream, since
+    past_faults: list[tuple[str, str]]  # those that are over
 
 
 class Series(NamedTuple):
@@ -118,6 +120,7 @@ class Report(NamedTuple):
     gaps: list[tuple[str, str, int, int, int]]
     gap_batches: int
     reported: list[tuple[str, str, str, int, int]]
+    standing: list[Standing]
     left_out: list[str]
 
     def time_ns(self, bucket: float) -> float:
@@ -182,7 +185,8 @@ class _Reader:
         series = self._series()
         return Report(
             first, first + self._width * BUCKETS, devices[:MAX_NAMES], len(devices), batches, frame_bytes,
-            models, series, events, event_count, gaps, gap_batches, self._reported(), self._left_out,
+            models, series, events, event_count, gaps, gap_batches, self._reported(),
+            standing.read(self._all, *self._where("e.time_ns", "e.model")), self._left_out,
         )  # fmt: skip
 
     def _where(self, time: str, model: str) -> tuple[str, tuple[object, ...]]:
@@ -301,12 +305,15 @@ class _Reader:
             model, version, devices, predictions or 0, first, last,
             self._points(rates), p50, p95, p99, detailed, left_out,
             performance.read(self._all, joined, values, bucket, self._told(model, version)),
-            self._faults(model, version),
+            *self._faults(model, version),
         )  # fmt: skip
 
-    def _faults(self, model: str, version: str) -> list[tuple[str, str, int]]:
-        """Faults of the data that were told and did not end, device by device, the latest first."""
+    def _faults(
+        self, model: str, version: str
+    ) -> tuple[list[tuple[str, str, int]], list[tuple[str, str]]]:
+        """Faults of the data that were told and did not end, device by device, the latest first; and those that did."""
         where, values = self._where("e.time_ns", "")
+        over: dict[tuple[str, str], None] = {}
         on: dict[tuple[object, str, str], int] = {}
         for device, type_, stream, kind, at in self._all(
             "SELECT b.device, e.type, coalesce(e.stream, ''), json_extract(e.data, '$.kind'), e.time_ns"
@@ -317,14 +324,14 @@ class _Reader:
         ):
             if type_ == "quality.recovered":
                 on.pop((device, str(kind), stream), None)
+                over[str(kind), stream] = None
             else:
                 on.setdefault((device, str(kind), stream), at)
         first: dict[tuple[str, str], int] = {}
         for (_, kind, stream), at in on.items():
             first[kind, stream] = min(at, first.get((kind, stream), at))
-        return sorted(((*which, at) for which, at in first.items()), key=lambda one: -one[2])[
-            :MAX_FAULTS
-        ]
+        now = sorted(((*which, at) for which, at in first.items()), key=lambda one: -one[2])
+        return now[:MAX_FAULTS], [one for one in over if one not in first][:MAX_FAULTS]
 
     def _told(self, model: str, version: str) -> dict[str, int]:
         """Event type -> when it was told last of this version."""

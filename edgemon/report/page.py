@@ -21,6 +21,7 @@ from edgemon.report.charts import (
 )
 from edgemon.report.figures import BUCKETS, Model, Point, Report, Series, Stream, number
 from edgemon.report.scores import performance
+from edgemon.report.standing import MAX_STANDING
 from edgemon.report.style import STYLE
 
 # All charts of a page; the rest is named as left out. Each takes 3 to 8 KB.
@@ -129,13 +130,20 @@ class _Page:
                 names = ", ".join(text(_plain(stream.name)) for stream in past)
                 yield f"{_name(model)} drifted and is as before: {names}"
             for kind, name, since_ns in model.faults:
-                what = f"{text(_plain(name))} {text(kind.replace('_', ' '))}".strip()
-                yield f'<span class="bad">{_name(model)}: {what}</span>, since {date(since_ns)} UTC'
+                yield f'<span class="bad">{_name(model)}: {_fault(kind, name)}</span>, since {date(since_ns)} UTC'
+            if model.past_faults:
+                over = ", ".join(_fault(kind, name) for kind, name in model.past_faults)
+                yield f"{_name(model)} had faults of the data that are over: {over}"
             for stream in model.streams:
                 bad = stream.missing + stream.nan + stream.wrong_type
                 if bad > 0.01 * (stream.n + bad):
                     share = percent(bad / (stream.n + bad))
                     yield f"{_name(model)}: {share} of {text(_plain(stream.name))} is missing, NaN or of a wrong type"
+        for one in of.standing[:MAX_STANDING]:
+            where = f"{text(one.device)}: " if of.device_count > 1 else ""
+            yield f'{where}<span class="bad">{text(one.message)}</span>, since {date(one.since_ns)} UTC'
+        if (more := len(of.standing) - MAX_STANDING) > 0:
+            yield f"{counted(more, 'rule or anomaly', 'rules and anomalies')} more"
         if of.gap_batches:
             missing = counted(of.gap_batches, "batch", "batches")
             yield f'<span class="bad">{missing} missing</span>: on their way, or lost'
@@ -483,6 +491,10 @@ def _name(model: Model) -> str:
 
 def _plain(stream: str) -> str:
     return stream.removeprefix("f:")
+
+
+def _fault(kind: str, stream: str) -> str:
+    return f"{text(_plain(stream))} {text(kind.replace('_', ' '))}".strip()
 
 
 def _why(stream: Stream) -> str:

@@ -164,6 +164,33 @@ def test_whether_a_text_drifts_is_what_its_events_say(db: Db) -> None:
     assert "m 1 drifted and is as before: kind" in db.page()
 
 
+def test_rules_and_anomalies_stand_on_the_page_until_they_are_over(db: Db) -> None:
+    one, two = db.batch("one", "event"), db.batch("two", "event")
+    db.window(db.batch(), 1)
+    for batch in (one, two):
+        db.event(batch, 1, "agent.started", model="")
+    slow, late = json.dumps({"rule": "slow"}), json.dumps({"rule": "late"})
+    db.event(one, 60, "rule.fired", data=slow, message="slow: p99 is 3s", severity="warning")
+    db.event(one, 61, "rule.fired", data=late, message="late: p99 is 4s")
+    db.event(two, 62, "rule.fired", data=slow, message="slow: p99 is 5s", severity="warning")
+    db.event(
+        two, 63, "anomaly.started", "load_1m", model="", message="load_1m is 9", severity="warning"
+    )
+    db.event(two, 64, "anomaly.started", "net", model="", message="net is 7", severity="warning")
+    page = db.page()
+    listed = re.findall(r'<li>(one|two): <span class="bad">([^<]*)</span>', page)
+    assert listed == [
+        ("one", "late: p99 is 4s"), ("two", "net is 7"), ("two", "load_1m is 9"), ("two", "slow: p99 is 5s"),
+        ("one", "slow: p99 is 3s"),
+    ]  # fmt: skip
+    db.event(one, 70, "rule.cleared", data=slow, severity="info")
+    db.event(two, 71, "anomaly.cleared", "net", model="", severity="info")
+    db.event(two, 72, "agent.started", model="")  # its rules begin anew
+    page = db.page()
+    listed = re.findall(r'<li>(one|two): <span class="bad">([^<]*)</span>', page)
+    assert listed == [("one", "late: p99 is 4s"), ("two", "load_1m is 9")]
+
+
 def test_faults_of_the_data_stand_on_the_page_until_they_are_over(db: Db) -> None:
     one, two = db.batch("cam-1"), db.batch("cam-2")
     for batch in (one, two):
@@ -175,7 +202,9 @@ def test_faults_of_the_data_stand_on_the_page_until_they_are_over(db: Db) -> Non
     page = db.page()
     assert "m 1: wing nan</span>, since" in page and "late</span>" not in page
     db.event(two, 90, "quality.recovered", "f:wing", data='{"kind": "nan"}')
-    assert "wing nan</span>" not in db.page()
+    page = db.page()
+    assert "wing nan</span>" not in page
+    assert "m 1 had faults of the data that are over: late, wing nan" in page
 
 
 def test_an_alarm_is_one_span_though_windows_are_longer_than_parts_of_the_time(db: Db) -> None:
