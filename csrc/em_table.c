@@ -1,5 +1,7 @@
 #include "em_table.h"
 
+#include "em_join.h"
+
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
@@ -320,7 +322,7 @@ int em_table_join(em_table *table, em_model *model, bool joins)
 {
     assert(table->block_count == 0);
     if (joins && table->join_ids == NULL)
-        table->join_ids = malloc(EM_BLOCK_ID_BYTES);
+        table->join_ids = malloc(EM_BLOCK_ROWS * sizeof *table->join_ids);
     model->joins = joins && table->join_ids != NULL;
     return model->joins == joins ? 0 : -1;
 }
@@ -354,7 +356,7 @@ static bool begin_block(em_table *table, em_model *model)
                                 ? EM_BLOCK_ROWS
                                 : (uint32_t)EM_BLOCK_VALUES / columns;
     table->ids_size = 0;
-    table->join_ids_size = 0;
+    table->join_count = 0;
     table->kept = 0;
     return true;
 }
@@ -459,19 +461,15 @@ static void keep(em_table *table, em_model *model, const em_event *event)
 
 static void hold_id(em_table *table, const em_event *event)
 {
-    table->join_sizes[table->block_count] = -1;
     if (event->id.data == NULL)
         return;
-    memcpy(table->join_ids + table->join_ids_size, event->id.data, event->id.size);
-    table->join_ids_size += event->id.size;
-    table->join_sizes[table->block_count] = (int32_t)event->id.size;
+    table->join_ids[table->join_count] = em_join_id(table->seed, event->id.data, event->id.size);
+    table->join_rows[table->join_count++] = table->block_count;
 }
 
 /* Whether what is to be kept of it would find no room. */
 static bool is_crowded(const em_table *table, const em_model *model, const em_event *event)
 {
-    if (model->joins && event->id.size > EM_BLOCK_ID_BYTES - table->join_ids_size)
-        return true;
     return model->keep && model->skip == 0 &&
            (event->id.size > EM_BLOCK_ID_BYTES - table->ids_size ||
             (!model->every && model->gap_next == model->gap_count));

@@ -19,8 +19,8 @@
  * are, so that the caller can take columns of raw rows before he fills the block again. What is skipped after each is told
  * ahead, in `gaps`; without one the block is as good as full.
  *
- * Truths. Of a model that `joins`, the block also holds the ids of all its predictions, so that the caller, who has them
- * wait for their truth, can take them with the column of outputs before he fills the block again.
+ * Truths. Of a model that `joins`, the block also holds what the ids of all its predictions are known by (em_join_id), so
+ * that the caller, who has them wait for their truth, can take them with the column of outputs before he fills the block again.
  *
  * Ownership: names are copied; windows, watches, qualities and rows are borrowed and outlive their stream or model. All functions that enter
  * something allocate, em_table_take and em_table_next do not.
@@ -102,9 +102,9 @@ typedef struct em_table {
     uint32_t kept;                   /* so many are raw rows */
     uint32_t kept_rows[EM_BLOCK_ROWS];
     int32_t id_sizes[EM_BLOCK_ROWS]; /* of each of them; -1: it has none */
-    uint8_t *join_ids;               /* EM_BLOCK_ID_BYTES, one after the other; NULL while no model joins */
-    uint32_t join_ids_size;
-    int32_t join_sizes[EM_BLOCK_ROWS]; /* of each row; -1: it has none */
+    uint64_t *join_ids;              /* EM_BLOCK_ROWS, of the rows that have one; NULL while no model joins */
+    uint32_t join_count;
+    uint32_t join_rows[EM_BLOCK_ROWS]; /* which they are */
     em_model *block_model;
     uint32_t block_count, block_capacity;
     uint32_t slot, part, at; /* where em_table_next goes on */

@@ -53,8 +53,9 @@ cdef extern from "em_table.h" nogil:
         uint32_t *kept_rows
         int32_t *id_sizes
         double wall_s
-        const uint8_t *join_ids
-        int32_t *join_sizes
+        const uint64_t *join_ids
+        uint32_t join_count
+        uint32_t *join_rows
     int em_table_init(em_table *, uint64_t)
     void em_table_free(em_table *)
     em_model *em_table_add(em_table *, const uint8_t *, uint32_t, const uint8_t *, uint32_t)
@@ -88,7 +89,7 @@ cdef class StreamTable:
     cdef list moments
     cdef uint64_t taken
     cdef int empty(self) except -1
-    cdef int join(self, ModelSlots slots, uint32_t count) except -1
+    cdef int join(self, ModelSlots slots) except -1
     cdef int wait(self, ModelSlots slots) except -1
     cdef int append(self, ModelSlots slots) except -1
 

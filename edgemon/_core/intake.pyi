@@ -8,9 +8,9 @@ class StreamTable:
     """The hot path (csrc/em_table.h): predictions of known models go from the bytes of a connection into their
     streams, without a Python object each. Holds what is entered, decides nothing.
 
-    seed: of the hash over names, random.  on_told(owner, slot, told): a watch has something to tell, at the
-    prediction that is the last it saw; what this returns, a list, is collected.  on_quality: the same of a stream's
-    check, and with the number of streams as the slot, of the rows'.  on_counted(owner, count, news): so many
+    seed: of the hash over names and ids, random and secret.  on_told(owner, slot, told): a watch has something to tell,
+    at the prediction that is the last it saw; what this returns, a list, is collected.  on_quality: the same of a
+    stream's check, and with the number of streams as the slot, of the rows'.  on_counted(owner, count, news): so many
     predictions are in their streams; news: None or [(which of them, from 0, one that these gave)].
     Raw rows of those that `skip` stopped at, where the model is to be kept, wait until there are as many as gaps, or
     another model has some, or `give` asks for them; of a model without gaps they never wait. on_waiting(): from now
@@ -18,8 +18,9 @@ class StreamTable:
     stream -> a value for each, None where there is none. A column without a value is left out.  moments: `moment` as
     it was when each was taken.
     wall_s: the clock at which events come in, for their times; NaN, which it begins with: unknown.
-    on_joins(owner, ids, outputs): of a model that joins, predictions that are in their streams and have both.
-    Memory: 64 KB, as much again once a model joins, and some hundred bytes a model and a stream; of rows that wait, at
+    on_joins(owner, ids, outputs): of a model that joins, predictions that are in their streams and have both: by
+    join.join_id with the same seed, and doubles, of 8 bytes each as this machine has them.
+    Memory: 64 KB, 8 more once a model joins, and some hundred bytes a model and a stream; of rows that wait, at
     most 64, what they hold.
     """
 
@@ -31,7 +32,7 @@ class StreamTable:
         on_counted: Callable[[Any, int, list[tuple[int, Any]] | None], None],
         on_waiting: Callable[[], None],
         on_rows: Callable[[Any, dict[str, list[Any]], list[Any]], None],
-        on_joins: Callable[[Any, list[str], list[float]], None],
+        on_joins: Callable[[Any, bytes, bytes], None],
     ) -> None: ...
 
     moment: Any

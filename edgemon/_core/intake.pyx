@@ -1,6 +1,6 @@
 """Decoded predictions straight into their streams; Python sees what it must."""
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdlib cimport free, malloc
 
@@ -93,30 +93,30 @@ cdef class StreamTable:
         self.taken += count
         self.on_counted(slots.owner, count, news)
         if slots.model != NULL and slots.model.joins:
-            self.join(slots, count)
+            self.join(slots)
         if slots.model != NULL and slots.model.keep and self.table.kept:
             self.wait(slots)
         return 0
 
-    cdef int join(self, ModelSlots slots, uint32_t count) except -1:
+    cdef int join(self, ModelSlots slots) except -1:
         """Ids and outputs of the block, of those that have both."""
-        cdef list ids = [], outputs = []
-        cdef const uint8_t *start = self.table.join_ids
-        cdef int32_t size
-        cdef uint32_t row
-        cdef double x
-        if slots.model.output < 0:
+        cdef uint32_t i, count = 0
+        cdef bytes ids, outputs
+        cdef uint64_t *id
+        cdef double *output
+        if slots.model.output < 0 or self.table.join_count == 0:
             return 0
-        for row in range(count):
-            size = self.table.join_sizes[row]
-            if size < 0:
-                continue
-            if em_table_cell(&self.table, <uint32_t>slots.model.output, row, &x):
-                ids.append(PyUnicode_DecodeUTF8(<const char *>start, size, NULL))
-                outputs.append(x)
-            start += size
-        if ids:
-            self.on_joins(slots.owner, ids, outputs)
+        ids = PyBytes_FromStringAndSize(NULL, self.table.join_count * 8)
+        outputs = PyBytes_FromStringAndSize(NULL, self.table.join_count * 8)
+        id, output = <uint64_t *>PyBytes_AS_STRING(ids), <double *>PyBytes_AS_STRING(outputs)
+        for i in range(self.table.join_count):
+            if em_table_cell(
+                &self.table, <uint32_t>slots.model.output, self.table.join_rows[i], &output[count]
+            ):
+                id[count] = self.table.join_ids[i]
+                count += 1
+        if count:
+            self.on_joins(slots.owner, ids[: count * 8], outputs[: count * 8])
         return 0
 
     cdef int wait(self, ModelSlots slots) except -1:

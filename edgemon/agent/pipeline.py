@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import random
 from collections.abc import Callable
 
@@ -89,7 +90,8 @@ class Pipeline:
         self.models: dict[tuple[str, str], Model] = {}
         self.on_window: Callable[[Model, list[Row], int], None] | None = None
         self.on_metric: Callable[[Metric, int], None] | None = None
-        self.truths = Truths(counters, self.models)
+        seed = int.from_bytes(os.urandom(8), "little")
+        self.truths = Truths(counters, self.models, seed)
         self._mono_ns, self._wall_s = 0, 0.0
         self.sooner = False  # `next_due_s` may have come nearer; for who asks it to set back
         self.begun = False  # a window has its first prediction (`begun_windows`); the same
@@ -98,7 +100,7 @@ class Pipeline:
         self._clock_from_s = -math.inf  # before, no time is judged by the clock
         # Predictions that need no Python go into the models' streams by this; it is empty between two reads.
         self.table = StreamTable(
-            self._chance.getrandbits(64),
+            seed,
             Model.told,
             Model.quality_told,
             self._counted,
@@ -150,9 +152,9 @@ class Pipeline:
         """Captured rows that wait leave, before any other of their kind."""
         self.table.give()
 
-    def _joined(self, model: Model, ids: list[str], outputs: list[float]) -> None:
+    def _joined(self, model: Model, ids: bytes, outputs: bytes) -> None:
         """Of what the table counted, in a model whose predictions wait for their truth."""
-        self.truths.predicted(model, ids, outputs, self._mono_ns / 1e9)
+        self.truths.predicted_block(model, ids, outputs, self._mono_ns / 1e9)
         self._tell_performance(model, self._mono_ns)
 
     def shown(self, model: Model, record: Prediction) -> None:
@@ -186,7 +188,7 @@ class Pipeline:
             capture.take(record, features, self._timestamp(record.ts, wall_s), mono_ns)
         self._counters.add(SLOW)
         if model.joins and record.id is not None and record.output is not None:
-            self.truths.predicted(model, [record.id], [record.output], now_s)
+            self.truths.predicted(model, record.id, record.output, now_s)
             self._tell_performance(model, mono_ns)
         model.enter(record.features)
         return True

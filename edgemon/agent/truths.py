@@ -6,8 +6,6 @@ its predictions come here, those of the hot path a block at a time; all other mo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from edgemon import log
 from edgemon.errors import EdgemonError
 from edgemon.metrics import Counters
@@ -29,11 +27,13 @@ MAX_AUTO_TABLES, MAX_OLD_TABLES = 8, 8
 class Truths:
     """The join tables, one a model's name, all its versions together.
 
-    models: those that are known now, by name and version; the pipeline's own.
+    models: those that are known now, by name and version; the pipeline's own.  seed: of join_id, as the table that
+    gives blocks has it.
     """
 
-    def __init__(self, counters: Counters, models: dict[tuple[str, str], Model]) -> None:
+    def __init__(self, counters: Counters, models: dict[tuple[str, str], Model], seed: int) -> None:
         self._counters = counters
+        self._seed = seed
         self._models = models
         self._tables: dict[str, JoinTable] = {}
 
@@ -85,7 +85,7 @@ class Truths:
 
             self._make_room()
             truth = model.settings.truth
-            table = JoinTable(truth.keep, truth.size_bytes, truth.ttl_s, self._counters)
+            table = JoinTable(truth.keep, truth.size_bytes, truth.ttl_s, self._counters, self._seed)
             self._tables[model.model] = table
         model.joins = True
         return table
@@ -110,11 +110,15 @@ class Truths:
 
     # -- records
 
-    def predicted(
-        self, model: Model, ids: Sequence[str], outputs: Sequence[Output], now_s: float
-    ) -> None:
-        """Predictions of a model that `joins`."""
-        for pair in self._join(model).predicted_many(ids, model.version, outputs, now_s):
+    def predicted(self, model: Model, identifier: str, output: Output, now_s: float) -> None:
+        """A prediction of a model that `joins`."""
+        pair = self._join(model).predicted(identifier, model.version, output, now_s)
+        if pair is not None:
+            self._met(model.model, pair)
+
+    def predicted_block(self, model: Model, ids: bytes, outputs: bytes, now_s: float) -> None:
+        """Many at once, numbers, as JoinTable.predicted_block has them."""
+        for pair in self._join(model).predicted_block(ids, model.version, outputs, now_s):
             self._met(model.model, pair)
 
     def labelled(self, record: Label, now_s: float) -> Model | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from collections.abc import Iterable, Iterator
 
 from edgemon.drift.build import KindError, ProfileBuilder
@@ -15,6 +16,7 @@ from edgemon.typed import Any
 
 # Predictions of a file of JSON lines that wait for their label, and labels that wait for theirs.
 _JOIN_KEEP, _JOIN_BYTES = 100_000, 64 << 20
+_JOIN_SEED = random.getrandbits(64)
 
 
 def read_json_lines(
@@ -27,7 +29,7 @@ def read_json_lines(
     line or in a label's own, which is joined by id.
     """
     seen_model = model
-    truths = JoinTable(_JOIN_KEEP, _JOIN_BYTES, math.inf, Counters())
+    truths = JoinTable(_JOIN_KEEP, _JOIN_BYTES, math.inf, Counters(), _JOIN_SEED)
     line_number = 0
     try:
         for line_number, line in enumerate(lines, 1):

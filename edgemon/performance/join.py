@@ -15,10 +15,7 @@ Either may come first. What happens to each is one of these, and everything but 
 
 from __future__ import annotations
 
-from array import array
-from collections import OrderedDict
-from collections.abc import Sequence
-
+from edgemon._core.join import Waiting, join_id
 from edgemon.metrics import Counters
 from edgemon.typed import NamedTuple, TypeAlias
 
@@ -27,8 +24,6 @@ UNMATCHED = "edgemon_truth_unmatched_labels_total"
 FORGOTTEN = "edgemon_truth_forgotten_predictions_total"
 
 Output: TypeAlias = float | str | list[float]
-# Of one entry beside its id and its value: objects and their places, measured on CPython 3.11.
-ENTRY_BYTES = 320
 
 
 class Pair(NamedTuple):
@@ -39,126 +34,97 @@ class Pair(NamedTuple):
     label: float | str
 
 
-# (version, value: None once it was joined, bytes that it is charged with, when it came).  A tuple: half of the cost.
-_Entry: TypeAlias = tuple[str, "float | str | bytes | None", int, float]
+MAX_VERSIONS = 1024  # with something that waits
 
 
-class _Waiting:
-    """Entries by id, the oldest first: at most `keep`, `max_bytes` and `ttl_s` old."""
+class _Versions:
+    """The names of what waits as the small numbers that stand beside it."""
 
-    __slots__ = ("_keep", "_max_bytes", "_ttl_s", "bytes", "entries")
+    __slots__ = ("_names", "_numbers")
 
-    def __init__(self, keep: int, max_bytes: int, ttl_s: float) -> None:
-        self._keep, self._max_bytes, self._ttl_s = keep, max_bytes, ttl_s
-        # Not a dict: the first of one whose first ones were removed is far away.
-        self.entries: OrderedDict[str, _Entry] = OrderedDict()
-        self.bytes = 0
+    def __init__(self) -> None:
+        self._names: dict[int, str] = {}
+        self._numbers: dict[str, int] = {}
 
-    def take(self, identifier: str) -> _Entry | None:
-        entry = self.entries.pop(identifier, None)
-        if entry is not None:
-            self.bytes -= entry[2]
-        return entry
+    def name(self, number: int) -> str:
+        return self._names[number]
 
-    def put(self, identifier: str, entry: _Entry) -> int:
-        """As the newest, in place of none; how many that were not joined had to go for it, itself among them where it
-        alone is too large."""
-        entries = self.entries
-        entries[identifier] = entry
-        self.bytes += entry[2]
-        lost = 0
-        while len(entries) > self._keep or self.bytes > self._max_bytes:
-            lost += self._drop_oldest()
-        return lost
+    def has_room(self, name: str) -> bool:
+        return name in self._numbers or len(self._names) < MAX_VERSIONS
 
-    def expire(self, now_s: float) -> int:
-        """How many that were not joined became too old."""
-        lost = 0
-        while self.entries:
-            oldest = next(iter(self.entries.values()))
-            if now_s - oldest[3] < self._ttl_s:
-                break
-            lost += self._drop_oldest()
-        return lost
+    def number(self, name: str) -> int:
+        number = self._numbers.get(name)
+        if number is None:
+            number = next(free for free in range(MAX_VERSIONS) if free not in self._names)
+            self._numbers[name], self._names[number] = number, name
+        return number
 
-    def clear(self) -> int:
-        """How many that were not joined were there."""
-        lost = sum(value is not None for _, value, _, _ in self.entries.values())
-        self.entries.clear()
-        self.bytes = 0
-        return lost
-
-    def _drop_oldest(self) -> bool:
-        _, (_, value, size, _) = self.entries.popitem(last=False)
-        self.bytes -= size
-        return value is not None
+    def keep(self, numbers: set[int]) -> None:
+        """Let go of all others."""
+        self._names = {number: self._names[number] for number in numbers}
+        self._numbers = {name: number for number, name in self._names.items()}
 
 
 class JoinTable:
     """The predictions of one model, all its versions, that wait for their truth, and labels that came before theirs.
 
-    keep: of each at most; 1 or more.  max_bytes: of each, about.  ttl_s: longest wait in seconds.
-    `predicted` and `labelled` are O(1); now_s is monotonic.
+    keep: of each at most; 1 or more.  max_bytes: of each, about.  ttl_s: longest wait in seconds.  seed: of join_id.
+    All are O(1) for a prediction or a label; now_s is monotonic.
 
-    >>> table = JoinTable(keep=100, max_bytes=1 << 20, ttl_s=3600.0, counters=Counters())
+    >>> table = JoinTable(keep=100, max_bytes=1 << 20, ttl_s=3600.0, counters=Counters(), seed=1)
     >>> table.predicted("a-17", "1", 0.9, now_s=0.0)
     >>> table.labelled("a-17", "", 1.0, now_s=60.0)
     Pair(version='1', output=0.9, label=1.0)
     """
 
-    __slots__ = ("_counters", "_labels", "_predictions")
+    __slots__ = ("_counters", "_labels", "_predictions", "_seed", "_versions")
 
-    def __init__(self, keep: int, max_bytes: int, ttl_s: float, counters: Counters) -> None:
+    def __init__(
+        self, keep: int, max_bytes: int, ttl_s: float, counters: Counters, seed: int
+    ) -> None:
         self._counters = counters
-        self._predictions = _Waiting(keep, max_bytes, ttl_s)
-        self._labels = _Waiting(keep, max_bytes, ttl_s)
+        self._seed = seed
+        self._predictions = Waiting(keep, max_bytes, ttl_s)
+        self._labels = Waiting(keep, max_bytes, ttl_s)
+        self._versions = _Versions()
 
     def predicted(self, identifier: str, version: str, output: Output, now_s: float) -> Pair | None:
         """A prediction with an id; a pair where its label is here already."""
-        pairs = self.predicted_many([identifier], version, [output], now_s)
-        return pairs[0] if pairs else None
-
-    def predicted_many(
-        self,
-        identifiers: Sequence[str],
-        version: str,
-        outputs: Sequence[Output],
-        now_s: float,
-    ) -> list[Pair]:
-        """Predictions of one version, in their order."""
         self.expire(now_s)
-        predictions, labels = self._predictions, self._labels.entries
-        reused = full = 0
-        pairs: list[Pair] = []
-        for identifier, output in zip(identifiers, outputs, strict=True):
-            size = ENTRY_BYTES + len(identifier)
-            value: float | str | bytes | None
-            if isinstance(output, float):
-                value = output
-            else:
-                value, extra = _pack(output)
-                size += extra
-            if identifier in predictions.entries:
-                before = predictions.take(identifier)
-                reused += before is not None and before[1] is not None
-            if labels and (pair := self._early(identifier, version, output)) is not None:
-                pairs.append(pair)
-                value = None
-            full += predictions.put(identifier, (version, value, size, now_s))
-        if reused:
-            self._counters.add(FORGOTTEN, reused, reason="reused")
-        if full:
-            self._counters.add(FORGOTTEN, full, reason="full")
-        return pairs
+        return self._predicted(join_id(self._seed, identifier), version, output, now_s)
 
-    def _early(self, identifier: str, version: str, output: Output) -> Pair | None:
+    def predicted_block(self, ids: bytes, version: str, outputs: bytes, now_s: float) -> list[Pair]:
+        """Predictions of one version that are numbers: their join_ids and values, of 8 bytes each as this machine has
+        them."""
+        self.expire(now_s)
+        number = self._number(version)
+        reused, full, early = self._predictions.put_numbers(
+            ids, outputs, number, now_s, self._labels
+        )
+        self._forgotten(reused, "reused")
+        self._forgotten(full, "full")
+        if not early:
+            return []
+        known, values = memoryview(ids).cast("Q"), memoryview(outputs).cast("d")
+        pairs = [self._predicted(known[row], version, values[row], now_s) for row in early]
+        return [pair for pair in pairs if pair is not None]
+
+    def _predicted(self, known: int, version: str, output: Output, now_s: float) -> Pair | None:
+        pair = self._early(known, version, output)
+        self._forgotten(self._predictions.take(known), "reused")
+        value = output if pair is None else None
+        number = self._number(version)
+        self._forgotten(self._predictions.put(known, number, value, now_s), "full")
+        return pair
+
+    def _early(self, known: int, version: str, output: Output) -> Pair | None:
         """With the label that came before."""
-        label = self._labels.entries.get(identifier)
-        if label is None or label[0] not in ("", version):
+        label = self._labels.find(known)
+        if label is None or self._versions.name(label[0]) not in ("", version):
             return None
-        self._labels.take(identifier)
+        self._labels.take(known)
         truth = label[1]
-        assert truth is not None and not isinstance(truth, bytes)
+        assert truth is not None and not isinstance(truth, list)
         self._counters.add(JOINED)
         return Pair(version, output, truth)
 
@@ -167,69 +133,68 @@ class JoinTable:
     ) -> Pair | None:
         """A truth; a pair where its prediction is here."""
         self.expire(now_s)
-        entry = self._predictions.entries.get(identifier)
+        known = join_id(self._seed, identifier)
+        entry = self._predictions.find(known)
         if entry is None:
-            self._wait(identifier, version, label, now_s)
+            self._wait(known, version, label, now_s)
             return None
-        own, value, size, at_s = entry
+        number, output = entry
+        own = self._versions.name(number)
         if version not in ("", own):
             self._counters.add(UNMATCHED, reason="other_version")
             return None
-        if value is None:
+        if output is None:
             self._counters.add(UNMATCHED, reason="twice")
             return None
         # Its place stays until it is old, so that a second label is known as such.
-        self._predictions.entries[identifier] = (own, None, size, at_s)
+        self._predictions.answer(known)
         self._counters.add(JOINED)
-        return Pair(own, _unpack(value), label)
+        return Pair(own, output, label)
 
-    def _wait(self, identifier: str, version: str, label: float | str, now_s: float) -> None:
-        if identifier in self._labels.entries:
+    def _wait(self, known: int, version: str, label: float | str, now_s: float) -> None:
+        if self._labels.find(known) is not None:
             self._counters.add(UNMATCHED, reason="twice")
             return
-        size = ENTRY_BYTES + len(identifier) + (len(label) if isinstance(label, str) else 0)
-        if full := self._labels.put(identifier, (version, label, size, now_s)):
-            self._counters.add(UNMATCHED, full, reason="full")
+        number = self._number(version)
+        self._unmatched(self._labels.put(known, number, label, now_s), "full")
+
+    def _number(self, version: str) -> int:
+        if not self._versions.has_room(version):
+            self._versions.keep(self._predictions.tags() | self._labels.tags())
+            if not self._versions.has_room(version):
+                self.forget("full")
+                self._versions.keep(set())
+        return self._versions.number(version)
+
+    def _forgotten(self, count: int, reason: str) -> None:
+        if count:
+            self._counters.add(FORGOTTEN, count, reason=reason)
+
+    def _unmatched(self, count: int, reason: str) -> None:
+        if count:
+            self._counters.add(UNMATCHED, count, reason=reason)
 
     def expire(self, now_s: float) -> None:
         """Forget what is too old."""
-        if expired := self._predictions.expire(now_s):
-            self._counters.add(FORGOTTEN, expired, reason="expired")
-        if unmatched := self._labels.expire(now_s):
-            self._counters.add(UNMATCHED, unmatched, reason="no_prediction")
+        self._forgotten(self._predictions.expire(now_s), "expired")
+        self._unmatched(self._labels.expire(now_s), "no_prediction")
 
     def forget(self, reason: str) -> None:
         """Let go of everything."""
-        if lost := self._predictions.clear():
-            self._counters.add(FORGOTTEN, lost, reason=reason)
-        if lost := self._labels.clear():
-            self._counters.add(UNMATCHED, lost, reason=reason)
+        self._forgotten(self._predictions.clear(), reason)
+        self._unmatched(self._labels.clear(), reason)
 
     @property
     def waiting(self) -> int:
         """Predictions in the table, those that have their truth among them."""
-        return len(self._predictions.entries)
+        return len(self._predictions)
 
     @property
     def early(self) -> int:
         """Labels that wait for their prediction."""
-        return len(self._labels.entries)
+        return len(self._labels)
 
     @property
     def size_bytes(self) -> int:
         """What both are charged with."""
         return self._predictions.bytes + self._labels.bytes
-
-
-def _pack(output: Output) -> tuple[float | str | bytes, int]:
-    """What is kept of an output, and the bytes that it takes."""
-    if isinstance(output, list):
-        packed = array("d", output).tobytes()
-        return packed, len(packed)
-    return output, len(output) if isinstance(output, str) else 0
-
-
-def _unpack(value: float | str | bytes) -> Output:
-    if isinstance(value, bytes):
-        return array("d", value).tolist()
-    return value

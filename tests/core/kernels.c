@@ -5,6 +5,7 @@
 #include "em_crc32c.h"
 #include "em_esr.h"
 #include "em_hist.h"
+#include "em_join.h"
 #include "em_ks.h"
 #include "em_moments.h"
 #include "em_pvalue.h"
@@ -635,6 +636,34 @@ static void check_table(void)
     em_reference_free(&reference);
 }
 
+static void check_join(void)
+{
+    em_waiting waiting;
+    uint32_t keep = 1 + below(90), lost;
+    double values[4] = {0.5, draw(), draw(), draw()}, now_s = 0.0;
+    em_waiting_init(&waiting, keep, 64 * (1 + below(100)), 20.0);
+    for (int i = 0; i < 500; i++) {
+        /* Sometimes one home for all in the index. */
+        uint64_t id = (uint64_t)below(120) << (i % 2 ? 40 : 0);
+        em_wait *wait = em_waiting_find(&waiting, id);
+        CHECK(wait == NULL || wait->id == id);
+        if (wait != NULL && below(3) == 0)
+            em_waiting_answer(&waiting, wait);
+        else if (wait != NULL)
+            em_waiting_take(&waiting, wait);
+        else
+            CHECK(em_waiting_put(&waiting, id, now_s, (uint16_t)below(9), (em_wait_kind)below(4),
+                                 values, 8 * below(5), &lost) == 0);
+        CHECK(waiting.count <= keep && waiting.places <= waiting.room);
+        CHECK(waiting.count > 0 || waiting.bytes == 0);
+        if (below(20) == 0)
+            em_waiting_expire(&waiting, now_s += draw() > 0.0 ? 7.0 : 1.0);
+        if (below(200) == 0)
+            em_waiting_clear(&waiting);
+    }
+    em_waiting_free(&waiting);
+}
+
 int main(void)
 {
     check_largest_pvalues();
@@ -648,6 +677,7 @@ int main(void)
         check_sketch(16 + below(40));
         check_sketch(1024);
         check_small_ones();
+        check_join();
         check_esr(1 + below(EM_ESR_BETS));
         check_table();
         check_pvalue();

@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 CSRC = HERE.parent.parent / "csrc"
 KERNELS = (
     "ring", "moments", "sketch", "hist", "ks", "confidence", "crc32c", "esr", "pvalue", "window", "watch",
-    "quality", "table",
+    "quality", "table", "join",
     "event", "json", "msgpack", "shape", "decimal", "utf8",
 )  # fmt: skip
 STRICT = "-std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wvla -Werror"

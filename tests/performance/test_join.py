@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgemon._core.join import ENTRY_BYTES, join_id
 from edgemon.metrics import Counters
-from edgemon.performance.join import ENTRY_BYTES, FORGOTTEN, JOINED, UNMATCHED, JoinTable, Pair
+from edgemon.performance import join
+from edgemon.performance.join import FORGOTTEN, JOINED, UNMATCHED, JoinTable, Pair
+
+SEED = 7
 
 
 class Table:
     def __init__(self, keep: int = 100, max_bytes: int = 1 << 20, ttl_s: float = 60.0) -> None:
         self.counters = Counters()
-        self.table = JoinTable(keep, max_bytes, ttl_s, self.counters)
+        self.table = JoinTable(keep, max_bytes, ttl_s, self.counters, SEED)
 
     def predict(
         self, identifier: str, output: Any = 0.5, now_s: float = 0.0, version: str = "1"
@@ -25,6 +31,12 @@ class Table:
         self, identifier: str, label: Any = 1.0, now_s: float = 0.0, version: str = ""
     ) -> Any:
         return self.table.labelled(identifier, version, label, now_s)
+
+    def predict_block(self, predictions: list[tuple[str, float]], now_s: float = 0.0) -> list[Pair]:
+        """As they come from the hot path."""
+        ids = array("Q", [join_id(SEED, identifier) for identifier, _ in predictions])
+        outputs = array("d", [output for _, output in predictions])
+        return self.table.predicted_block(ids.tobytes(), "1", outputs.tobytes(), now_s)
 
     def forgotten(self, reason: str) -> int:
         return self.counters.get(FORGOTTEN, reason=reason)
@@ -119,14 +131,43 @@ def test_memory_is_bounded_whatever_an_output_takes() -> None:
     table = Table(keep=1_000, max_bytes=100_000)
     for index in range(100):
         table.predict(f"{index:03}", [0.0] * 1024)
-    assert table.table.waiting == 100_000 // (ENTRY_BYTES + 3 + 8 * 1024)
+    assert table.table.waiting == 100_000 // (ENTRY_BYTES + 8 * 1024)
     assert table.forgotten("full") == 100 - table.table.waiting
     table.label("early", "x" * 200_000)
     assert (table.table.early, table.unmatched("full")) == (0, 1)
 
 
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5), st.integers(0, 20)), max_size=60))
-def test_every_label_and_prediction_is_accounted_for(steps: list[tuple[bool, int, int]]) -> None:
+def test_a_block_gives_what_one_after_the_other_gives() -> None:
+    predictions = [("a", 0.1), ("b", 0.2), ("a", 0.3), ("c", 0.4), ("d", 0.5)]
+    one, block = Table(keep=3), Table(keep=3)
+    for table in (one, block):
+        table.predict("b", 0.0)
+        table.label("c")
+    pairs = [pair for name, y in predictions if (pair := one.predict(name, y)) is not None]
+    assert block.predict_block(predictions) == pairs == [Pair("1", 0.4, 1.0)]
+    assert one.counters.snapshot() == block.counters.snapshot()
+    for name in "abcd":
+        assert one.label(name) == block.label(name)
+
+
+def test_versions_that_wait_are_bounded_and_old_ones_make_room(monkeypatch: Any) -> None:
+    monkeypatch.setattr(join, "MAX_VERSIONS", 3)
+    table = Table(ttl_s=60.0)
+    for index in range(10):
+        table.predict(f"a{index}", now_s=100.0 * index, version=str(index))
+        assert table.label(f"a{index}", now_s=100.0 * index) == Pair(str(index), 0.5, 1.0)
+    for index in range(10, 14):
+        table.predict(f"a{index}", now_s=1_000.0, version=str(index))
+    assert table.forgotten("full") == 3
+    assert table.label("a13", now_s=1_000.0) == Pair("13", 0.5, 1.0)
+
+
+Steps = list[tuple[bool, int, int]]
+
+
+@pytest.mark.parametrize("in_blocks", [False, True])
+@given(steps=st.lists(st.tuples(st.booleans(), st.integers(0, 5), st.integers(0, 20)), max_size=60))
+def test_every_label_and_prediction_is_accounted_for(in_blocks: bool, steps: Steps) -> None:
     table = Table(keep=3, ttl_s=30.0)
     now_s, labels, predictions, pairs = 0.0, 0, 0, 0
     for is_label, identifier, later_s in steps:
@@ -136,7 +177,11 @@ def test_every_label_and_prediction_is_accounted_for(steps: list[tuple[bool, int
             pairs += table.label(str(identifier), 1.0, now_s) is not None
         else:
             predictions += 1
-            pairs += table.predict(str(identifier), 0.5, now_s) is not None
+            if in_blocks:
+                pairs += len(table.predict_block([(str(identifier), 0.5)] * 2, now_s))
+                predictions += 1
+            else:
+                pairs += table.predict(str(identifier), 0.5, now_s) is not None
         assert table.table.waiting <= 3 and table.table.early <= 3
     table.table.expire(now_s + 30.0)
     assert (table.table.waiting, table.table.early, table.table.size_bytes) == (0, 0, 0)
