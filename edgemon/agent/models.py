@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from edgemon._core.intake import StreamTable
 from edgemon.agent.capture import Capture
 from edgemon.agent.classes import ClassWindow
+from edgemon.agent.hotpath import HotPath
 from edgemon.agent.recording import Recording
 from edgemon.config import ModelSettings
 from edgemon.drift.confidence import summarize
 from edgemon.drift.settings import Transition
 from edgemon.flow.rate import RateMeter
 from edgemon.flow.window import StreamWindow
+from edgemon.ingest.protocol import DROPPED_VALUES
 from edgemon.metrics import Counters
 from edgemon.quality.kinds import FEATURES_CHANGED, REPEATED, QualityNews
 from edgemon.quality.model import ModelQuality
@@ -27,12 +29,11 @@ from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgemon.agent.baseline import Baseline
-    from edgemon.drift.detector import DriftDetector, ModelDetectors
+    from edgemon.drift.detector import ModelDetectors
     from edgemon.drift.profile import Profile
     from edgemon.performance.model import News as PerformanceNews
     from edgemon.performance.model import Performance
 
-DROPPED_VALUES = "edgemon_ingest_dropped_values_total"
 # The text stream of the errors that applications report.
 FAILURES = "error"
 _RATE_SLOT_S = 10.0
@@ -59,18 +60,17 @@ class Model:
     it is spread, and the largest one's index) · f:<name> for each feature.
 
     configured: hash of the profile that the configuration names, "" for none; `profile` may be another, made on
-    this device.  baseline: a profile in the making.  slots: its place on the hot path, which counts predictions as
-    `observe` does, past Python, once `enter` has told it of the streams; `hold` keeps the next ones here.
+    this device.  feature_names: of the profile.  baseline: a profile in the making.  hotpath: counts predictions as
+    `observe` does, past Python, once it was told of the streams; `hold` keeps the next ones here.
     performance: how well it does, once there is anything to know of that (truths.py); news: what it had to tell.
     joins: its predictions wait for their truth.  noted: the journal knows that the window is open (journal.py).
     """
 
     __slots__ = (
-        "_baseline", "_budget", "_capture", "_check_of", "_checks", "_classes", "_counters", "_detector_of",
-        "_feature_names", "_pending", "_recording", "_reported", "_slot_of", "_streams", "configured", "counted",
-        "detectors", "failed", "failures", "last_seen_s", "latency", "model", "news", "noted", "performance",
-        "predictions", "profile", "quality", "rate", "schema", "settings", "slots", "version", "window_end_s",
-        "window_start_s",
+        "_baseline", "_budget", "_capture", "_checks", "_classes", "_counters", "_latency", "_recording", "_reported",
+        "_streams", "configured", "counted", "detectors", "failed", "failures", "feature_names", "hotpath",
+        "last_seen_s", "model", "news", "noted", "performance", "predictions", "profile", "quality", "rate", "schema",
+        "settings", "version", "window_end_s", "window_start_s",
     )  # fmt: skip
 
     def __init__(
@@ -87,7 +87,7 @@ class Model:
         counters: Counters,
         now_s: float,
     ) -> None:
-        self.slots = table.add(model, version, self)
+        self.hotpath = HotPath(table.add(model, version, self))
         self.model = model
         self.version = version
         self.settings = settings
@@ -105,7 +105,7 @@ class Model:
         self._recording: Recording | None = None
         self._baseline: Baseline | None = None
         self.configured = ""
-        self.latency: dict[str, float] | None = None  # of the last window that had any
+        self._latency: dict[str, float] | None = None
         self.last_seen_s = now_s
         self.window_start_s = now_s
         self.window_end_s = now_s + settings.window_s
@@ -113,12 +113,8 @@ class Model:
         self._budget = budget
         self._counters = counters
         self._streams: dict[str, StreamWindow] = {}
-        self._pending: dict[str, StreamWindow] = {}  # streams that the hot path does not have
-        self._slot_of: dict[str, int] = {}
-        self._detector_of: list[DriftDetector | None] = []  # of each slot
-        self._check_of: list[StreamQuality | None] = []
         self._checks: dict[str, StreamQuality] = {}
-        self._feature_names: list[str] = []
+        self.feature_names: list[str] = []
         self._classes = ClassWindow(profile)
         self.schema = Schema()
         if profile is not None:
@@ -146,12 +142,12 @@ class Model:
 
     @property
     def joins(self) -> bool:
-        return self.slots.joins
+        return self.hotpath.slots.joins
 
     @joins.setter
     def joins(self, joins: bool) -> None:
-        if joins != self.slots.joins:
-            self.slots.joins = joins
+        if joins != self.hotpath.slots.joins:
+            self.hotpath.slots.joins = joins
 
     @property
     def capture(self) -> Capture:
@@ -164,7 +160,7 @@ class Model:
 
     def _learn(self, profile: Profile) -> None:
         kinds: dict[str, StreamKind] = {feature.name: feature.kind for feature in profile.features}
-        self._feature_names = [name[2:] for name in kinds if name.startswith("f:")]
+        self.feature_names = [name[2:] for name in kinds if name.startswith("f:")]
         self.schema = Schema(kinds)
 
     def take_profile(
@@ -179,23 +175,19 @@ class Model:
 
     def take_quality(self, quality: ModelQuality | None) -> None:
         """Other checks of the data from now on."""
-        self._pending.update(self._streams)
         self._checks.clear()
-        self._forget_slots()
+        self.hotpath.forget(self._streams)
         self.quality = quality
         self._ask_rows()
 
     def _ask_rows(self) -> None:
-        self.slots.set_rows(self.quality.rows if self.quality is not None else None)
+        self.hotpath.slots.set_rows(self.quality.rows if self.quality is not None else None)
 
     # -- taking predictions in
 
-    def named_features(self, prediction: Prediction) -> dict[str, float | str | None]:
+    def named(self, features: dict[str, float | str | None]) -> dict[str, float | str | None]:
         """The features by name: an unnamed list takes the profile's names when there are as many."""
-        return self._named(prediction.features)
-
-    def _named(self, features: dict[str, float | str | None]) -> dict[str, float | str | None]:
-        names = self._feature_names
+        names = self.feature_names
         if "f0" in features and len(features) == len(names) and "f0" not in names:
             return dict(zip(names, features.values(), strict=True))
         return features
@@ -283,7 +275,7 @@ class Model:
         if window is None:
             self._counters.add(DROPPED_VALUES, reason="too_many_streams")
             return
-        check = self._checks.get(stream) or self._check(stream, value)
+        check = self._checks.get(stream) or self.check(stream, value)
         if value is None:
             window.missing += 1
             if check is not None and (told := check.missing()):
@@ -323,8 +315,10 @@ class Model:
         if told and check is not None:
             news += check.told(told)
 
-    def _check(self, stream: str, value: float | str | None) -> StreamQuality | None:
-        """Who is asked about the stream, once it is known what it holds."""
+    def check(self, stream: str, value: float | str | None) -> StreamQuality | None:
+        """Who is asked about the stream, once it is known what it holds: by its schema, or else by this value."""
+        if (check := self._checks.get(stream)) is not None:
+            return check
         kind = self.schema.kind(stream)
         if self.quality is None or (kind is None and value is None):
             return None
@@ -337,7 +331,8 @@ class Model:
         window = self._streams.get(stream)
         if window is None and self._budget.free > 0:
             edges = self.profile.edges(stream) if self.profile is not None else None
-            window = self._streams[stream] = self._pending[stream] = StreamWindow(edges)
+            window = self._streams[stream] = StreamWindow(edges)
+            self.hotpath.add(stream, window)
             self._budget.free -= 1
         return window
 
@@ -345,61 +340,11 @@ class Model:
 
     def hold(self) -> None:
         """The next prediction is observed here, whatever the hot path could do."""
-        self.slots.slow = True
-
-    def enter(self, features: dict[str, float | str | None]) -> None:
-        """A prediction with these features, as they came, was observed: have the hot path take such ones, where it can.
-
-        It cannot while the schema is being learnt, a profile is made or a recording runs, nor where there is text.
-        """
-        slots, recording = self.slots, self._recording
-        slots.skip = self._capture.skip
-        if (
-            self.schema.learning
-            or self._baseline is not None
-            or (recording is not None and not recording.complete)
-        ):
-            slots.slow = True
-            return
-        if self._pending:
-            self._enter_streams()
-        if "f0" in features and slots.positions != len(features):
-            self._enter_positions(len(features))
-        slots.features = len(self.schema.features)
-        slots.eager, slots.keep = self._capture.eager, self._capture.plain
-        if slots.keep:
-            slots.set_gaps(self._capture.gaps())
-        slots.slow = False
-
-    def _enter_streams(self) -> None:
-        names = self._feature_names
-        for stream, window in list(self._pending.items()):
-            kind = self.schema.kind(stream)
-            if kind is None:
-                continue
-            del self._pending[stream]
-            feature, name = stream.startswith("f:"), stream.removeprefix("f:")
-            if kind == "text" or not (feature or stream in ("output", "latency")):
-                continue
-            if name == "f0" and names and "f0" not in names:
-                name = ""  # by name it is one of an unnamed list, and may be called otherwise
-            detector = self.detectors.detector(stream) if self.detectors is not None else None
-            check = self._checks.get(stream) or self._check(stream, None)
-            self._slot_of[stream] = self.slots.enter(stream, name, window, detector, check)
-            self._detector_of.append(detector)
-            self._check_of.append(check)
-
-    def _enter_positions(self, length: int) -> None:
-        """What `named_features` makes of an unnamed list."""
-        unnamed: dict[str, float | str | None] = dict.fromkeys(f"f{i}" for i in range(length))
-        named = self._named(unnamed)
-        slots = [self._slot_of.get(f"f:{name}", -1) for name in named]
-        if min(slots) >= 0:
-            self.slots.set_positions(slots)
+        self.hotpath.hold()
 
     def told(self, slot: int, told: int) -> list[Transition]:
         """The hot path's watch of a stream has something to tell."""
-        detector = self._detector_of[slot]
+        detector = self.hotpath.detectors[slot]
         assert detector is not None
         transition = detector.told(told)
         return [transition] if transition is not None else []
@@ -407,9 +352,10 @@ class Model:
     def quality_told(self, slot: int, told: int) -> list[QualityNews]:
         """The same of its check, or behind the last stream, of the rows'."""
         assert self.quality is not None
-        if slot == len(self._check_of):
+        checks = self.hotpath.checks
+        if slot == len(checks):
             return self.quality.rows.told(told)
-        check = self._check_of[slot]
+        check = checks[slot]
         assert check is not None
         return check.told(told)
 
@@ -481,7 +427,7 @@ class Model:
             self.news += performance.close(self._estimated_hist(), answers, over_s)
             self.news += performance.went_well(self.unreported())
         if self.counted or self.failed:
-            self.latency = self._latency() or self.latency
+            self._latency = self._open_latency() or self._latency
             for window in self._streams.values():
                 window.reset()
             self._classes.reset()
@@ -503,45 +449,25 @@ class Model:
         """Give the streams back to the budget: this version is let go."""
         self._budget.free += len(self._streams)
         self._streams.clear()
-        self._pending.clear()
         self._checks.clear()
-        self._forget_slots()
+        self.hotpath.forget({})
 
-    def _forget_slots(self) -> None:
-        self._slot_of.clear()
-        self._detector_of.clear()
-        self._check_of.clear()
-        self.slots.clear()
+    # -- looking
 
-    def _latency(self) -> dict[str, float] | None:
-        """Quantiles of the open window in seconds; None where nothing came."""
+    @property
+    def streams(self) -> int:
+        """How many it has."""
+        return len(self._streams)
+
+    @property
+    def latency(self) -> dict[str, float] | None:
+        """Quantiles in seconds of the last window that had any, before the first one's end of what is there."""
+        return self._latency or self._open_latency()
+
+    def _open_latency(self) -> dict[str, float] | None:
         window = self._streams.get("latency")
         sketch = window.sketch if window is not None else None
         if sketch is None or not sketch.count:
             return None
         quantiles = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
         return {"n": sketch.count} | {name: sketch.quantile(q) for name, q in quantiles.items()}
-
-    def status(self, now_s: float) -> dict[str, object]:
-        """For `edgemon status`. latency: of the last window, before the first one's end of what is there."""
-        detectors, baseline = self.detectors, self.baseline
-        making = {"have": baseline.have, "want": baseline.want} if baseline is not None else None
-        return {
-            "model": self.model,
-            "version": self.version,
-            "predictions": self.predictions,
-            "errors": self.failures,
-            "performance": self.performance.status() if self.performance is not None else None,
-            "rate_per_s": round(self.rate.rate(now_s), 3),
-            "last_seen_s_ago": round(now_s - self.last_seen_s, 1),
-            "latency": self.latency or self._latency(),
-            "streams": len(self._streams),
-            "profile": self.profile.hash[:16] if self.profile is not None else "",
-            "reference": making,
-            "drifted": detectors.drifted() if detectors is not None else [],
-            "drift": detectors.status() if detectors is not None else [],
-            "quality": [
-                {"kind": kind, "stream": stream}
-                for kind, stream in (self.quality.latched() if self.quality is not None else [])
-            ],
-        }

@@ -28,7 +28,7 @@ from edgemon.agent.truths import Truths, event_of
 from edgemon.config import Config, ModelSettings
 from edgemon.drift.threshold import ThresholdError
 from edgemon.errors import EdgemonError, UsageError
-from edgemon.ingest.protocol import DROPPED
+from edgemon.ingest.protocol import DROPPED, DROPPED_VALUES
 from edgemon.metrics import Counters
 from edgemon.quality.kinds import QualityNews
 from edgemon.quality.model import ModelQuality
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from edgemon.drift.detector import ModelDetectors
     from edgemon.drift.profile import Profile
 
-DROPPED_VALUES = "edgemon_ingest_dropped_values_total"
 # Predictions that Python took apart, because the hot path could not.
 SLOW = "edgemon_ingest_slow_predictions_total"
 # Predictions that did not come about, as applications said.
@@ -124,7 +123,7 @@ class Pipeline:
         model.counted += count
         model.last_seen_s = now_s
         self._heard(model, now_s)
-        model.capture.skip = model.slots.skip
+        model.capture.skip = model.hotpath.slots.skip
         if told is not None:
             told.sort(key=lambda one: one[0])
             for at, group in itertools.groupby(told, key=lambda one: one[0]):
@@ -143,7 +142,7 @@ class Pipeline:
             ]
         cells[MONO_NS] = [mono_ns for mono_ns, _ in moments]
         rows = Rows(len(moments), {"model": model.model, "version": model.version}, cells)
-        capture, slots = model.capture, model.slots
+        capture, slots = model.capture, model.hotpath.slots
         self._emit_rows("pred", capture.take_rows(rows))
         capture.skip = slots.skip
         slots.set_gaps(capture.gaps())
@@ -159,11 +158,11 @@ class Pipeline:
 
     def shown(self, model: Model, record: Prediction) -> None:
         """Capture a prediction that the table has counted."""
-        capture, features = model.capture, model.named_features(record)
+        capture, features = model.capture, model.named(record.features)
         capture.skip = 0
         ts_us = self._timestamp(record.ts, self._wall_s)
         capture.take(record, features, ts_us, self._mono_ns)
-        model.slots.skip = capture.skip
+        model.hotpath.slots.skip = capture.skip
 
     def prediction(self, record: Prediction, mono_ns: int, wall_s: float) -> bool:
         """Count one prediction into its model, and capture it by the model's policy. False: it was dropped."""
@@ -172,7 +171,7 @@ class Pipeline:
         model = self._model_of(record, now_s, mono_ns)
         if model is None:
             return False
-        features = model.named_features(record)
+        features = model.named(record.features)
         model.rate.add(1, now_s)
         self._heard(model, now_s)
         for news in model.observe(record, features, now_s, self.table.wall_s):
@@ -190,7 +189,7 @@ class Pipeline:
         if model.joins and record.id is not None and record.output is not None:
             self.truths.predicted(model, record.id, record.output, now_s)
             self._tell_performance(model, mono_ns)
-        model.enter(record.features)
+        model.hotpath.enter(model, record.features)
         return True
 
     def _model_of(self, record: Prediction | Failure, now_s: float, mono_ns: int) -> Model | None:
@@ -428,7 +427,7 @@ class Pipeline:
     def _remove(self, model: Model) -> None:
         self.give_rows()
         model.release()
-        self.table.remove(model.slots)
+        self.table.remove(model.hotpath.slots)
         del self.models[model.model, model.version]
 
     def _tell(self, model: Model, news: News, mono_ns: int) -> None:
@@ -576,7 +575,7 @@ class Pipeline:
     def record(self, name: str, version: str | None, predictions: int) -> None:
         """Begin to record the next `predictions` of a model that is known."""
         model = self.find(name, version)
-        model.recording = Recording(predictions, model.status(0.0)["streams"])  # type: ignore[arg-type]
+        model.recording = Recording(predictions, model.streams)
 
     def find(self, name: str, version: str | None) -> Model:
         """The model by name; without a version, the one seen last. UsageError says which there are."""

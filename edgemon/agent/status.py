@@ -56,12 +56,35 @@ def report(agent: Agent) -> dict[str, object]:
 
 
 def _model(agent: Agent, model: Model, now_s: float) -> dict[str, object]:
-    told = model.status(now_s)
+    told = model_status(model, now_s)
     if agent.pipeline.silences.is_silent(model.model, model.version):
         faults = told["quality"]
         assert isinstance(faults, list)
         faults.append({"kind": "silence", "stream": ""})
     return told
+
+
+def model_status(model: Model, now_s: float) -> dict[str, object]:
+    """What a model knows of itself; its silences are known elsewhere."""
+    detectors, baseline, performance = model.detectors, model.baseline, model.performance
+    faults = model.quality.latched() if model.quality is not None else []
+    making = {"have": baseline.have, "want": baseline.want} if baseline is not None else None
+    return {
+        "model": model.model,
+        "version": model.version,
+        "predictions": model.predictions,
+        "errors": model.failures,
+        "performance": performance.status() if performance is not None else None,
+        "rate_per_s": round(model.rate.rate(now_s), 3),
+        "last_seen_s_ago": round(now_s - model.last_seen_s, 1),
+        "latency": model.latency,
+        "streams": model.streams,
+        "profile": model.profile.hash[:16] if model.profile is not None else "",
+        "reference": making,
+        "drifted": detectors.drifted() if detectors is not None else [],
+        "drift": detectors.status() if detectors is not None else [],
+        "quality": [{"kind": kind, "stream": stream} for kind, stream in faults],
+    }
 
 
 def _spool(storage: Storage) -> dict[str, object]:

@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 import pytest
 
-from edgemon.agent.pipeline import DROPPED_VALUES, FAILED, Pipeline
+from edgemon.agent.pipeline import FAILED, Pipeline
 from edgemon.agent.recording import Recording
 from edgemon.config import Config, parse
 from edgemon.drift.build import ProfileBuilder
 from edgemon.drift.profile import Profile
 from edgemon.errors import UsageError
-from edgemon.ingest.protocol import DROPPED
+from edgemon.ingest.protocol import DROPPED, DROPPED_VALUES
 from edgemon.metrics import Counters
 from edgemon.records import Event, Failure, Label, Metric, Prediction, Row
 

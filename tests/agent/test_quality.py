@@ -11,6 +11,7 @@ import msgpack
 import pytest
 
 from edgemon.agent.pipeline import Pipeline
+from edgemon.agent.status import model_status
 from edgemon.config import parse
 from edgemon.drift.build import ProfileBuilder
 from edgemon.drift.profile import Profile
@@ -205,7 +206,7 @@ def test_a_fault_is_told_once_and_its_end_once(fault: str, made: Profile | None)
     told = device.told()
     assert told.count((f"quality.{kind}", stream)) == 1
     assert told.count(("quality.recovered", stream)) >= 1
-    assert device.pipeline.find("m", None).status(0.0)["quality"] == []
+    assert model_status(device.pipeline.find("m", None), 0.0)["quality"] == []
 
 
 @pytest.mark.parametrize("made", [None, WITH_PROFILE], ids=["learnt", "profile"])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from edgemon.agent.status import model_status
 from edgemon.agent.truths import MAX_AUTO_TABLES, MAX_OLD_TABLES
 from edgemon.drift.build import ProfileBuilder
 from edgemon.drift.profile import Profile
@@ -156,7 +157,7 @@ def test_what_looks_like_scores_and_turns_out_to_be_quantities_begins_anew() -> 
     device.labelled(device.predicted(21.0), 20.0)
     row = device.windows()["truth"]
     assert (row["n"], row["error_sum"]) == (1, 1.0)
-    model = device.pipeline.models["m", "1"].status(0.0)
+    model = model_status(device.pipeline.models["m", "1"], 0.0)
     assert model["performance"]["truth"]["task"] == "regression"  # type: ignore[index]
 
 
@@ -170,11 +171,11 @@ def test_concept_drift_is_told_once_with_its_delay_and_its_end() -> None:
     assert drop.severity == "alarm" and "concept drift" in drop.message
     assert (drop.data["by"], drop.model, drop.version) == ("truth", "m", "1")
     assert 0 < drop.data["prediction"] - began < 300
-    status: Any = device.pipeline.models["m", "1"].status(0.0)["performance"]
+    status: Any = model_status(device.pipeline.models["m", "1"], 0.0)["performance"]
     assert status["drop"] == ["truth"]
     device.pairs(3_000, wrong=0.05, seed=3)
     assert len(device.of("performance.recovered")) == 1
-    assert device.pipeline.models["m", "1"].status(0.0)["performance"]["drop"] == []  # type: ignore[index]
+    assert model_status(device.pipeline.models["m", "1"], 0.0)["performance"]["drop"] == []  # type: ignore[index]
 
 
 def test_errors_of_quantities_that_grow_are_concept_drift_too() -> None:
@@ -234,7 +235,7 @@ def test_a_drop_that_truths_and_estimate_see_is_one_event_and_over_when_both_are
 
     both(4_000, 0.0, 1.0)
     both(3_000, 0.45, 0.55)
-    status: Any = device.pipeline.models["m", "1"].status(0.0)["performance"]
+    status: Any = model_status(device.pipeline.models["m", "1"], 0.0)["performance"]
     assert status["drop"] == ["estimate", "truth"]
     assert [event.type for event in device.events if event.type.startswith("performance")] == [
         "performance.drop"
@@ -269,7 +270,7 @@ def test_failures_that_rise_are_told_and_their_end_too() -> None:
         device.predict(device.now_s)
     device.windows()
     assert len(device.of("errors.cleared")) == 1
-    status: Any = device.pipeline.models["m", "1"].status(0.0)["performance"]
+    status: Any = model_status(device.pipeline.models["m", "1"], 0.0)["performance"]
     assert status["failures"]["alarm"] is False
 
 
