@@ -315,7 +315,7 @@ class Agent:
         """SIGHUP: the file is validated first, then applied as a whole; or refused, and the old one stays."""
         try:
             config = apart.reload(self.config)
-            profiles = load_profiles(config, self.pipeline.profiles)
+            profiles = load_profiles(config, self.pipeline.factory.profiles)
             load_pseudonyms(config, OsFileSystem())
         except (ConfigError, StorageError) as error:
             self.counters.add("edgemon_agent_reloads_total", reason="refused")

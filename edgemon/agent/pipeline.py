@@ -16,27 +16,24 @@ from collections.abc import Callable
 
 from edgemon import log
 from edgemon._core.intake import StreamTable
-from edgemon.agent.capture import Capture
+from edgemon.agent import news
 from edgemon.agent.checkpoint import Saved
+from edgemon.agent.factory import ModelFactory, saved_of
 from edgemon.agent.models import Model, News, StreamBudget
 from edgemon.agent.recording import Recording
-from edgemon.agent.redact import Pseudonyms, Redaction
+from edgemon.agent.redact import Pseudonyms
 from edgemon.agent.references import References
 from edgemon.agent.silences import Silences
 from edgemon.agent.store import StateStore
-from edgemon.agent.truths import Truths, event_of
+from edgemon.agent.truths import Truths
 from edgemon.config import Config, ModelSettings
-from edgemon.drift.threshold import ThresholdError
-from edgemon.errors import EdgemonError, UsageError
+from edgemon.errors import UsageError
 from edgemon.ingest.protocol import DROPPED, DROPPED_VALUES
 from edgemon.metrics import Counters
-from edgemon.quality.kinds import QualityNews
-from edgemon.quality.model import ModelQuality
 from edgemon.records import MONO_NS, Event, Failure, Label, Metric, Prediction, Row, Rows
 from edgemon.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgemon.drift.detector import ModelDetectors
     from edgemon.drift.profile import Profile
 
 # Predictions that Python took apart, because the hot path could not.
@@ -45,9 +42,6 @@ SLOW = "edgemon_ingest_slow_predictions_total"
 FAILED = "edgemon_ingest_failed_predictions_total"
 # Why a window is shorter than its configuration says: the column `cut` of its rows.
 CUT_BY_RESTART, CUT_BY_CLOCK = "restart", "clock"
-_SEVERITY = {"started": "alarm", "autocorrelated": "warning", "blind": "warning"}
-# Of faults of the data: these are alarms, the others warnings.
-_GRAVE = frozenset({"missing", "nan", "infinite", "out_of_range", "wrong_type", "stuck", "silence"})
 # What was sent before the clock was stepped may come in for so long after.
 _CLOCK_GRACE_S = 10.0
 
@@ -58,8 +52,7 @@ class Pipeline:
     emit_row(kind, row, mono_ns): a row for the open batch of its kind.  emit_event(event, mono_ns).
     emit_rows(kind, rows): many at once, each with its MONO_NS; None: they are given to emit_row.  on_waiting(): from
     now on some rows of kind "pred" wait for more of them, or for `give_rows`.
-    profiles: path -> loaded profile, for each profile that the configuration names.  store: where profiles made
-    here and the detectors' state are kept; None: nowhere.  pseudonyms: where a model has hash_ids.
+    profiles, store, pseudonyms: see ModelFactory.
     on_window, on_metric: whoever wants to know, None for nobody; the former of windows that nothing cut short,
     with their rows before anything is redacted.
     """
@@ -77,14 +70,11 @@ class Pipeline:
         on_waiting: Callable[[], None] = lambda: None,
     ) -> None:
         self._emit_rows = emit_rows or self._one_by_one
-        self._pseudonyms = pseudonyms
         self._store = store
         self._config = config
-        self.profiles = profiles
         self._counters = counters
         self._emit_row = emit_row
         self._emit_event = emit_event
-        self._budget = StreamBudget(config.ingest.max_streams)
         self._chance = random.Random()
         self.models: dict[tuple[str, str], Model] = {}
         self.on_window: Callable[[Model, list[Row], int], None] | None = None
@@ -107,6 +97,10 @@ class Pipeline:
             self._rows,
             self._joined,
         )
+        budget = StreamBudget(config.ingest.max_streams)
+        self.factory = ModelFactory(
+            profiles, pseudonyms, store, self.table, budget, self._chance, counters, self._captured
+        )
 
     # -- records in
 
@@ -128,8 +122,8 @@ class Pipeline:
             told.sort(key=lambda one: one[0])
             for at, group in itertools.groupby(told, key=lambda one: one[0]):
                 model.predictions = before + at + 1
-                for news in model.in_order([news for _, news in group]):
-                    self._tell(model, news, self._mono_ns)
+                for one in model.in_order([one for _, one in group]):
+                    self._tell(model, one, self._mono_ns)
         model.predictions = before + count
 
     def _rows(
@@ -146,6 +140,11 @@ class Pipeline:
         self._emit_rows("pred", capture.take_rows(rows))
         capture.skip = slots.skip
         slots.set_gaps(capture.gaps())
+
+    def _captured(self, row: Row, mono_ns: int) -> None:
+        """One row, of a capture that gives them one by one."""
+        self.give_rows()
+        self._emit_row("pred", row, mono_ns)
 
     def give_rows(self) -> None:
         """Captured rows that wait leave, before any other of their kind."""
@@ -174,8 +173,8 @@ class Pipeline:
         features = model.named(record.features)
         model.rate.add(1, now_s)
         self._heard(model, now_s)
-        for news in model.observe(record, features, now_s, self.table.wall_s):
-            self._tell(model, news, mono_ns)
+        for one in model.observe(record, features, now_s, self.table.wall_s):
+            self._tell(model, one, mono_ns)
         if model.recording is not None:
             model.recording.prediction_done()
         if model.baseline is not None and (built := model.baseline.prediction_done()) is not None:
@@ -214,10 +213,10 @@ class Pipeline:
     def _heard(self, model: Model, now_s: float) -> None:
         """Predictions of it came."""
         self.begun |= not model.noted
-        news = self.silences.heard(model.model, model.version, model.settings.quality, now_s)
-        if news is not None:
+        over = self.silences.heard(model.model, model.version, model.settings.quality, now_s)
+        if over is not None:
             self.sooner = True
-            self._tell(model, news, round(now_s * 1e9))
+            self._tell(model, over, round(now_s * 1e9))
 
     def _one_by_one(self, kind: str, rows: Rows) -> None:
         for row in rows.one_by_one():
@@ -231,8 +230,8 @@ class Pipeline:
             self._tell_performance(model, mono_ns)
         identifier = record.id
         if self._config.model(record.model).redact.hash_ids:
-            assert self._pseudonyms is not None, "hash_ids without a key"
-            identifier = self._pseudonyms.of(identifier)
+            assert self.factory.pseudonyms is not None, "hash_ids without a key"
+            identifier = self.factory.pseudonyms.of(identifier)
         row: Row = {
             "model": record.model, "version": record.version, "id": identifier, "label": record.label,
             "ts": self._timestamp(record.ts, wall_s),
@@ -291,89 +290,14 @@ class Pipeline:
     def _begin(
         self, name: str, version: str, settings: ModelSettings, now_s: float, mono_ns: int
     ) -> Model:
-        configured = self.profiles.get(settings.profile) if settings.profile else None
-        profile = self._reference(name, version, configured, settings)
-        detectors = None
-        saved = self._store.take(name, version) if self._store is not None else None
-        if profile is not None and settings.drift.enabled:
-            detectors = self._detectors(profile, settings, saved, name, version)
-        quality = self.quality_of(settings, profile, detectors, saved)
+        model, saved = self.factory.make(name, version, settings, now_s)
         if saved is not None:
             self._know_pace(saved, now_s)
-        capture = self._capture(settings)
-        model = Model(
-            name,
-            version,
-            settings,
-            profile,
-            detectors,
-            quality,
-            capture,
-            self.table,
-            self._budget,
-            self._counters,
-            now_s,
-        )
-        model.configured = configured.hash if configured is not None else ""
-        if profile is None and settings.reference.first:
-            from edgemon.agent.baseline import Baseline  # see `_detectors`
-
-            model.baseline = Baseline(name, settings.reference.first)
         self.models[name, version] = model
         self.sooner = True
         self.truths.begin(model, saved.performance if saved is not None else b"")
-        data: dict[str, object] = {"profile": profile.hash if profile is not None else ""}
-        self._emit_event(
-            Event(
-                "model.started",
-                "info",
-                f"model {name} version {version or '-'} began",
-                name,
-                version,
-                data=data,
-            ),
-            mono_ns,
-        )
+        self._emit_event(news.started(model), mono_ns)
         return model
-
-    def _capture(self, settings: ModelSettings) -> Capture:
-        def emit(row: Row, mono_ns: int) -> None:
-            self.give_rows()
-            self._emit_row("pred", row, mono_ns)
-
-        redaction = Redaction(settings.redact, self._pseudonyms)
-        chance = random.Random(self._chance.getrandbits(64))
-        return Capture(settings, redaction, emit, self._counters, chance)
-
-    def _reference(
-        self, name: str, version: str, configured: Profile | None, settings: ModelSettings
-    ) -> Profile | None:
-        """What was adopted or made here goes before what is configured."""
-        if self._store is not None:
-            before = configured.hash if configured is not None else ""
-            made_here = self._store.profile(name, version, before, settings.drift.window)
-            if made_here is not None:
-                return made_here
-        return configured
-
-    def quality_of(
-        self,
-        settings: ModelSettings,
-        profile: Profile | None,
-        detectors: ModelDetectors | None,
-        saved: Saved | None = None,
-    ) -> ModelQuality | None:
-        """Who looks at the data, as it was saved where that still holds. None where it is off."""
-        made = (settings.quality, settings.drift, profile, detectors)
-        if not settings.quality.enabled:
-            return None
-        if saved is not None and saved.quality:
-            try:
-                return ModelQuality(*made, saved.quality)
-            except EdgemonError as error:
-                log.warning(f"{error}; it begins anew", model=saved.model, version=saved.version)
-                self._counters.add("edgemon_quality_state_refused_total")
-        return ModelQuality(*made)
 
     def _know_pace(self, saved: Saved, now_s: float) -> None:
         try:
@@ -381,34 +305,6 @@ class Pipeline:
         except (ValueError, TypeError) as error:
             log.warning(f"its pace begins anew: {error}", model=saved.model, version=saved.version)
             self._counters.add("edgemon_quality_state_refused_total")
-
-    def _detectors(
-        self,
-        profile: Profile,
-        settings: ModelSettings,
-        saved: Saved | None,
-        name: str,
-        version: str,
-    ) -> ModelDetectors | None:
-        """As they were saved, where profile and settings are the same, else new ones. None where a profile made
-        here is blind under these settings."""
-        from edgemon.drift.detector import ModelDetectors  # memory that only who has a profile pays
-
-        who = {"model": name, "version": version}
-        if saved is not None and saved.drift:
-            try:
-                detectors = ModelDetectors.from_state(profile, settings.drift, saved.drift)
-            except EdgemonError as error:
-                log.warning(f"its detectors begin anew: {error}", **who)
-                self._counters.add("edgemon_drift_state_refused_total")
-            else:
-                log.info("its detectors go on where they were", **who)
-                return detectors
-        try:
-            return ModelDetectors(profile, settings.drift)
-        except ThresholdError as error:
-            log.warning(f"drift cannot be tested: {error}", **who)
-            return None
 
     def _let_go(self, model: Model, mono_ns: int, why: str) -> None:
         self.close_window(model, mono_ns)
@@ -419,10 +315,7 @@ class Pipeline:
             self._store.put_back(
                 Saved(model.model, model.version, hash_, b"", quality=model.quality.to_state())
             )
-        message = f"model {model.model} version {model.version or '-'} was let go: {why}"
-        self._emit_event(
-            Event("model.retired", "info", message, model.model, model.version), mono_ns
-        )
+        self._emit_event(news.retired(model, why), mono_ns)
 
     def _remove(self, model: Model) -> None:
         self.give_rows()
@@ -430,29 +323,18 @@ class Pipeline:
         self.table.remove(model.hotpath.slots)
         del self.models[model.model, model.version]
 
-    def _tell(self, model: Model, news: News, mono_ns: int) -> None:
-        data = {"prediction": model.predictions} | news.data
-        if isinstance(back := news.data.get("values_since_change"), int) and back:
-            data["since_prediction"] = max(1, model.predictions - back + 1)
-        if not isinstance(news, QualityNews):
-            kind, severity = f"drift.{news.what}", _SEVERITY.get(news.what, "info")
-        elif news.what in model.settings.quality.ignore:
-            return
-        elif news.over:
-            kind, severity = "quality.recovered", "info"
-        else:
-            kind, severity = f"quality.{news.what}", "alarm" if news.what in _GRAVE else "warning"
-        event = Event(kind, severity, news.message, model.model, model.version, news.stream, data)
-        self._emit_event(model.capture.redaction.event(event), mono_ns)
-        if event.severity == "alarm":
-            model.capture.alarm()
+    def _tell(self, model: Model, what: News, mono_ns: int) -> None:
+        if (event := news.of_streams(model, what)) is not None:
+            self._emit(model, model.capture.redaction.event(event), mono_ns)
 
     def _tell_performance(self, model: Model, mono_ns: int) -> None:
         while model.news:
-            event = event_of(model, model.news.pop(0))
-            self._emit_event(event, mono_ns)
-            if event.severity == "alarm":
-                model.capture.alarm()
+            self._emit(model, news.of_performance(model, model.news.pop(0)), mono_ns)
+
+    def _emit(self, model: Model, event: Event, mono_ns: int) -> None:
+        self._emit_event(event, mono_ns)
+        if event.severity == "alarm":
+            model.capture.alarm()
 
     # -- windows out
 
@@ -465,10 +347,8 @@ class Pipeline:
     def close_due_windows(self, mono_ns: int, *, listening: bool = True) -> None:
         """Close the windows whose time has come, tell of silences, and let silent versions go."""
         now_s = mono_ns / 1e9
-        for name, version, news in self.silences.check(now_s, listening=listening):
-            kind = f"quality.{news.what}"
-            event = Event(kind, "alarm", news.message, name, version, data=news.data)
-            self._emit_event(event, mono_ns)
+        for told in self.silences.check(now_s, listening=listening):
+            self._emit_event(news.of_silence(told), mono_ns)
         for model in list(self.models.values()):
             if model.window_end_s <= now_s:
                 self.close_window(model, mono_ns)
@@ -510,8 +390,8 @@ class Pipeline:
 
     def close_window(self, model: Model, mono_ns: int, cut: str = "") -> None:
         """Give the model's open window out, and begin another."""
-        for news in model.observe_rate(mono_ns / 1e9):
-            self._tell(model, news, mono_ns)
+        for one in model.observe_rate(mono_ns / 1e9):
+            self._tell(model, one, mono_ns)
         rows = list(model.close_window(mono_ns / 1e9, cut))
         if self.on_window is not None and not cut:
             self.on_window(model, rows, mono_ns)
@@ -539,8 +419,8 @@ class Pipeline:
         """New settings for all. A model whose profile, reference or drift settings changed starts its detectors
         anew; for all others, what they have seen and what they have raised stays."""
         self.give_rows()
-        self._config, self.profiles = config, profiles
-        self._pseudonyms = pseudonyms
+        self._config = config
+        self.factory.profiles, self.factory.pseudonyms = profiles, pseudonyms
         now_s = mono_ns / 1e9
         kept: dict[str, int] = {}
         # The version seen last first: it keeps its place where there are fewer now.
@@ -550,7 +430,7 @@ class Pipeline:
             if kept[model.model] > settings.max_versions:
                 self._let_go(model, mono_ns, "max_versions is smaller now")
                 continue
-            profile = profiles.get(settings.profile) if settings.profile else None
+            profile = self.factory.configured(settings)
             same_profile = (profile.hash if profile is not None else "") == model.configured
             if same_profile and (settings.drift, settings.reference) == (was.drift, was.reference):
                 model.settings = settings
@@ -559,14 +439,15 @@ class Pipeline:
                     self.truths.reconfigure(model)
                 if settings.quality != was.quality:
                     self.close_window(model, mono_ns)
-                    model.take_quality(self.quality_of(settings, model.profile, model.detectors))
+                    quality = self.factory.quality(settings, model.profile, model.detectors)
+                    model.take_quality(quality)
                 if settings.redact != was.redact:
                     model.capture.forget("redact")
                 if settings.window_s != was.window_s:
                     self.close_window(model, mono_ns)
                 if _captures(settings) != _captures(was):
                     model.capture.close_window()
-                    model.capture = self._capture(settings)
+                    model.capture = self.factory.capture(settings)
                 continue
             self.close_window(model, mono_ns)
             self._remove(model)
@@ -596,14 +477,9 @@ class Pipeline:
         ordered = sorted(self.models.values(), key=lambda model: model.last_seen_s)
         states = []
         for model in ordered:
-            parts = [
-                part.to_state() if part is not None else b""
-                for part in (model.detectors, model.performance, model.quality)
-            ]
-            parts.append(self.silences.to_state(model.model))
-            profile = model.profile.hash if model.profile is not None else ""
-            if any(parts):
-                states.append(Saved(model.model, model.version, profile, *parts))
+            saved = saved_of(model, self.silences.to_state(model.model))
+            if any((saved.drift, saved.performance, saved.quality, saved.pace)):
+                states.append(saved)
         self._store.save_checkpoint(states, self._config.ingest.max_models)
 
 

@@ -102,7 +102,7 @@ class References:
     ) -> None:
         was = model.profile.hash if model.profile is not None else ""
         self._pipeline.close_window(model, mono_ns)
-        quality = self._pipeline.quality_of(model.settings, profile, detectors)
+        quality = self._pipeline.factory.quality(model.settings, profile, detectors)
         model.take_profile(profile, detectors, quality)
         if profile.labelled is not None:
             self._pipeline.truths.begin_anew(model)

@@ -94,7 +94,7 @@ class Remote:
         if isinstance(revision, bool) or not isinstance(revision, int) or revision < 0:
             raise UsageError('"revision" is a number')
         config = apart.reload_with(self._agent.config, None)
-        profiles = load_profiles(config, self._agent.pipeline.profiles)
+        profiles = load_profiles(config, self._agent.pipeline.factory.profiles)
         self._store.clear(revision)
         self._refused = None
         self._end_trial()
@@ -141,7 +141,7 @@ class Remote:
                 self._refused = None  # a refused one was followed by one that is known
                 return
             wanted = apart.reload_with(config, signed.overlay)
-            profiles = load_profiles(wanted, agent.pipeline.profiles)
+            profiles = load_profiles(wanted, agent.pipeline.factory.profiles)
             load_pseudonyms(wanted, OsFileSystem())
             self._store.begin(signed, online=online)
         except RefusedError as error:
@@ -229,12 +229,12 @@ class Remote:
     def _put_former(self, former: Config | None) -> None:
         try:
             config = apart.reload(self._agent.config)
-            self._put(config, load_profiles(config, self._agent.pipeline.profiles))
+            self._put(config, load_profiles(config, self._agent.pipeline.factory.profiles))
             return
         except (ConfigError, StorageError) as error:
             log.error(f"the local file was refused meanwhile: {error}")
         if former is not None:
-            self._put(former, load_profiles(former, self._agent.pipeline.profiles))
+            self._put(former, load_profiles(former, self._agent.pipeline.factory.profiles))
         else:  # a start begins with what counts now
             self._agent.loop.stop()
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from edgemon import log
 from edgemon.errors import EdgemonError
 from edgemon.metrics import Counters
-from edgemon.records import Event, Failure, Label
+from edgemon.records import Failure, Label
 from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgemon.agent.models import Model
     from edgemon.performance.join import JoinTable, Output, Pair
-    from edgemon.performance.model import News, Performance
+    from edgemon.performance.model import Performance
 
 LABELS = "edgemon_ingest_labels_total"
 # As edgemon.performance.join has it, which is imported when the first label comes.
@@ -173,9 +173,3 @@ class Truths:
         if table is None:
             return None
         return {"waiting": table.waiting, "early_labels": table.early, "bytes": table.size_bytes}
-
-
-def event_of(model: Model, news: News) -> Event:
-    """As it leaves."""
-    data = {"prediction": model.predictions} | news.data
-    return Event(news.type, news.severity, news.message, model.model, model.version, data=data)

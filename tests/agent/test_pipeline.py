@@ -298,13 +298,15 @@ def test_a_reload_with_the_same_profile_keeps_the_detectors_state() -> None:
     harness = drift_harness()
     harness.predict()
     model = harness.pipeline.models["m", "1"]
-    harness.pipeline.reconfigure(harness.pipeline._config, harness.pipeline.profiles, SECOND)
+    harness.pipeline.reconfigure(
+        harness.pipeline._config, harness.pipeline.factory.profiles, SECOND
+    )
     assert harness.pipeline.models["m", "1"] is model
     other = harness.pipeline._config
     settings = other.model("m")
     drift = settings.drift._replace(min_effect=0.5)
     changed = other._replace(models=other.models | {"m": settings._replace(drift=drift)})
-    harness.pipeline.reconfigure(changed, harness.pipeline.profiles, SECOND)
+    harness.pipeline.reconfigure(changed, harness.pipeline.factory.profiles, SECOND)
     assert harness.pipeline.models["m", "1"] is not model
 
 
@@ -318,7 +320,7 @@ def test_a_reload_of_capture_or_window_leaves_the_detectors_alone() -> None:
         models=other.models
         | {"m": settings._replace(capture=settings.capture._replace(probability=0.5), window_s=7.0)}
     )
-    harness.pipeline.reconfigure(changed, harness.pipeline.profiles, 20 * SECOND)
+    harness.pipeline.reconfigure(changed, harness.pipeline.factory.profiles, 20 * SECOND)
     assert harness.pipeline.models["m", "1"] is model
     assert (model.settings.capture.probability, model.window_end_s) == (0.5, 27.0)
     (whole,) = [row for kind, row in harness.rows if kind == "agg" and row["stream"] == ""]
@@ -333,14 +335,14 @@ def test_a_reload_to_fewer_versions_keeps_those_seen_last() -> None:
     for max_versions, left in ((3, {"7", "8", "9"}), (1, {"8"})):
         if max_versions == 3:
             wide = config._replace(models=config.models | {"m": settings._replace(max_versions=3)})
-            harness.pipeline.reconfigure(wide, harness.pipeline.profiles, SECOND)
+            harness.pipeline.reconfigure(wide, harness.pipeline.factory.profiles, SECOND)
             for now_s, version in ((10.0, "7"), (11.0, "9"), (12.0, "8")):
                 harness.predict(now_s, version=version)
         else:
             narrow = settings._replace(max_versions=1, drift=drift)
             harness.pipeline.reconfigure(
                 config._replace(models=config.models | {"m": narrow}),
-                harness.pipeline.profiles,
+                harness.pipeline.factory.profiles,
                 20 * SECOND,
             )
         assert {version for _, version in harness.pipeline.models} == left
