@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _write(path: str, source: str, arguments: argparse.Namespace, since_ns: int) -> int:
-    from edgemon.report.figures import Selection, read
+    from edgemon.report.database import read
+    from edgemon.report.figures import Selection
     from edgemon.report.page import html
 
     report = read(path, Selection(arguments.model, arguments.device, since_ns))

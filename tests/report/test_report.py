@@ -21,7 +21,8 @@ import zstandard
 from edgemon.cli import main
 from edgemon.receive.sqlite import SqliteStore
 from edgemon.report.charts import bytes_top, nice_top
-from edgemon.report.figures import BUCKETS, MAX_EVENTS, MAX_MODELS, MAX_STREAMS, Selection, read
+from edgemon.report.database import read
+from edgemon.report.figures import BUCKETS, MAX_EVENTS, MAX_MODELS, MAX_STREAMS, Selection
 from edgemon.report.page import html
 from tests.servers import wait_for
 
