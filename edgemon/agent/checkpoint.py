@@ -47,6 +47,7 @@ _MAGIC = b"EDGECKPT"
 PAST_MAGIC = b"EDGEPAST"
 _HEADER = struct.Struct("<8sHHIQ")
 _LEVEL = 3
+_AROUND_BYTES = 128
 
 
 class Saved(NamedTuple):
@@ -61,16 +62,27 @@ class Saved(NamedTuple):
     pace: bytes = b""
 
 
-def encode(saved: list[Saved]) -> bytes:
-    """The file's content."""
+def encode(saved: list[Saved]) -> tuple[bytes, int]:
+    """The file's content, and how many of the first ones it has no room for."""
+    left_out, size_bytes = len(saved), _AROUND_BYTES
+    while left_out and size_bytes + _most_bytes(saved[left_out - 1]) <= MAX_BODY_BYTES:
+        left_out -= 1
+        size_bytes += _most_bytes(saved[left_out])
     maps = []
-    for one in saved:
+    for one in saved[left_out:]:
         fields = one._asdict()
         for name in ("drift", "performance", "quality", "pace"):
             if not fields[name]:
                 del fields[name]
         maps.append(fields)
-    return seal(msgpack.packb(maps), _MAGIC)
+    return seal(msgpack.packb(maps), _MAGIC), left_out
+
+
+def _most_bytes(one: Saved) -> int:
+    """What its map takes at most: names of fields and lengths are less than _AROUND_BYTES."""
+    texts = (one.model, one.version, one.profile)
+    parts = (one.drift, one.performance, one.quality, one.pace)
+    return _AROUND_BYTES + sum(map(len, parts)) + sum(len(text.encode()) for text in texts)
 
 
 def seal(body: bytes, magic: bytes = PAST_MAGIC) -> bytes:

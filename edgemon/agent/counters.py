@@ -11,7 +11,7 @@ HELP = {
     "edgemon_agent_events_total": "Events that were sent, by type.",
     "edgemon_agent_reloads_total": "Reloads of the configuration, by outcome.",
     "edgemon_agent_removed_profiles_total": "Profiles made here that made room for others, by reason.",
-    "edgemon_agent_state_failures_total": "Checkpoints that could not be read or written.",
+    "edgemon_agent_state_failures_total": "Checkpoints that could not be read, or not written as a whole, by reason.",
     "edgemon_anomaly_dropped_series_total": "Series of the device that were not watched for anomalies, by reason.",
     "edgemon_anomaly_muted_events_total": "Anomalies that were not told (`system.anomalies.max_per_day`), by kind.",
     "edgemon_batch_dropped_rows_total": "Rows that never joined a batch, by reason.",

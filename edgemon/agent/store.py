@@ -16,7 +16,7 @@ from edgemon.typed import TYPE_CHECKING
 if TYPE_CHECKING:
     from edgemon.drift.profile import Profile
 
-MAX_FILE_BYTES = 64 << 20
+MAX_FILE_BYTES = checkpoint.MAX_BODY_BYTES + (1 << 20)  # what cannot be compressed grows a little
 # Files kept for one model; more versions than that have their oldest name removed.
 MAX_PROFILES_OF_A_MODEL = 16
 # Of all models together: those go first that no model of this life has used, then the one used longest ago.
@@ -155,7 +155,14 @@ class StateStore:
         """Write these, and what was read and not taken yet, at most so many in all, soon."""
         old = [one for key, one in self._saved.items() if key not in {s[:2] for s in states}]
         kept = (old + states)[-most:]
-        data = checkpoint.encode(kept)
+        data, left_out = checkpoint.encode(kept)
+        if left_out:
+            limit = f"{checkpoint.MAX_BODY_BYTES >> 20} MiB"
+            self._failed(
+                f"{left_out} of {len(kept)} models have no place in the checkpoint, which takes {limit}: those seen "
+                "longest ago; their detectors begin anew after a restart",
+                "too_large",
+            )
         path = join(self._folder, checkpoint.FILE_NAME)
         self._later(lambda: write_atomically(self._fs, path, data), len(data), path)
 
@@ -174,6 +181,13 @@ class StateStore:
 
     def save_past(self, state: bytes) -> None:
         """Write it, soon."""
+        if len(state) > checkpoint.MAX_BODY_BYTES:
+            limit = f"{checkpoint.MAX_BODY_BYTES >> 20} MiB"
+            self._failed(
+                f"the past of the device has {len(state)} bytes, more than {limit}: not written",
+                "too_large",
+            )
+            return
         data = checkpoint.seal(state)
         path = join(self._folder, checkpoint.PAST_FILE_NAME)
         self._later(lambda: write_atomically(self._fs, path, data), len(data), path)

@@ -147,6 +147,25 @@ def test_a_damaged_profile_made_here_is_told_counted_and_made_anew() -> None:
     assert device.counters.get(FAILED, reason="read") == 1
 
 
+def test_a_checkpoint_has_no_more_than_it_may_and_keeps_the_models_seen_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device, counters = Device(FIRST), Counters()
+    store = StateStore(device.disk, "/state", counters, Counters(), device.write)
+    states = [Saved(name, "1", "", random.Random(name).randbytes(400)) for name in "abc"]
+    monkeypatch.setattr("edgemon.agent.checkpoint.MAX_BODY_BYTES", 1_200)
+    store.save_checkpoint(states, 64)
+    assert counters.get(FAILED, reason="too_large") == 1
+    again = StateStore(device.disk, "/state", counters, Counters(), device.write)
+    again.load_checkpoint()
+    assert again.take("a", "1") is None
+    assert [again.take(name, "1") for name in "bc"] == states[1:]
+    again.save_past(b"p" * 1_201)
+    assert counters.get(FAILED, reason="too_large") == 2
+    assert device.disk.listdir("/state") == ["checkpoint"]
+    assert counters.get(FAILED, reason="read") == 0
+
+
 def test_profiles_made_here_are_bounded_in_number() -> None:
     device = Device(FIRST)
     store = StateStore(device.disk, "/state", Counters(), Counters(), device.write)
@@ -347,20 +366,20 @@ SAVED = [Saved("m", "1", "0123", b"state"), Saved("m", "2", "", b"")]
 
 
 def test_a_checkpoint_round_trips() -> None:
-    assert decode(encode(SAVED), "checkpoint") == SAVED
-    assert decode(encode([]), "checkpoint") == []
+    assert decode(encode(SAVED)[0], "checkpoint") == SAVED
+    assert decode(encode([])[0], "checkpoint") == []
 
 
 @pytest.mark.parametrize("at", [0, 9, 10, 13, 17, 30, -1])
 def test_a_checkpoint_with_any_part_damaged_is_refused(at: int) -> None:
-    data = bytearray(encode(SAVED))
+    data = bytearray(encode(SAVED)[0])
     data[at] ^= 0xFF
     with pytest.raises((DamagedError, UnsupportedError), match=r"^checkpoint: "):
         decode(bytes(data), "checkpoint")
 
 
 def test_a_checkpoint_that_is_cut_off_is_refused() -> None:
-    data = encode(SAVED)
+    data = encode(SAVED)[0]
     for length in (0, 7, 23, 30, len(data) - 1):
         with pytest.raises(DamagedError):
             decode(data[:length], "checkpoint")
