@@ -101,6 +101,8 @@ def main(argv: list[str] | None = None) -> int:
     argv: the words after the program's name; None takes them from sys.argv.
     """
     words, debug = _without_debug(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        _take_children_back()
     try:
         code = _dispatch(words, debug)
         sys.stdout.flush()
@@ -128,6 +130,13 @@ def add_config_argument(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="configuration (default: $EDGEMON_CONFIG, ./edgemon.toml, /etc/edgemon/edgemon.toml)",
     )
+
+
+def _take_children_back() -> None:
+    """Who was started where SIGCHLD is ignored, as below bash's `trap '' CHLD`, could not wait for any child."""
+    import signal
+
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def hold_reloads() -> None:

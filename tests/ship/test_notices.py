@@ -59,9 +59,11 @@ class Bench:
         self.program = ShipProgram(self.config, self._text)
         return self.program
 
-    def once(self) -> subprocess.CompletedProcess[str]:
+    def once(self, *before: str) -> subprocess.CompletedProcess[str]:
+        """before: words before the command."""
         Path(self.config.file).write_text(self._text)
         command = [sys.executable, "-m", "edgemon", "ship", "--config", self.config.file, "--once"]
+        command = [*before, *command]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     def wait_empty(self) -> None:
@@ -131,6 +133,18 @@ def test_a_webhook_is_posted_as_it_was_written_signed_and_with_its_token(
         lambda status: status["notices"] == {"waiting": 0, "sent": 1, "last_error": None},
         "the count",
     )
+
+
+def test_who_starts_it_ignoring_the_ends_of_children_does_not_take_them_from_the_shipper(
+    bench: Callable[..., Bench], hook: Hook
+) -> None:
+    one = bench(webhook(hook))
+    one.put("webhook", "duty")
+    ignoring = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN)"
+    result = one.once(sys.executable, "-c", f"{ignoring}; os.execv(sys.argv[1], sys.argv[1:])")
+    assert (result.returncode, result.stderr.count("Traceback")) == (0, 0), result.stderr
+    assert len(hook.posts) == 1
+    assert not one.notices.waiting()
 
 
 def test_a_server_in_trouble_is_tried_again_until_it_takes_it(
