@@ -4,7 +4,7 @@ Exit codes (documented in docs/commands.md):
 
     0  done
     1  the command ran and the answer is no (a check failed, something was lost, nothing to do it with)
-    2  the command line is wrong (argparse's own code)
+    2  the command line is wrong (argparse's own code), or names a file that is not there or may not be used
     3  the configuration is refused; every fault is printed
     4  data is damaged or of an unknown format
     5  the other side is not there: socket, broker, folder

@@ -120,7 +120,7 @@ def main(argv: list[str] | None = None) -> int:
         if debug:
             raise
         _explain(error)
-        return error.exit_code if isinstance(error, EdgemonError) else 1
+        return _exit_code(error, words)
 
 
 def add_config_argument(parser: argparse.ArgumentParser) -> None:
@@ -234,6 +234,18 @@ def _suggestion(name: str) -> str:
 
     near = difflib.get_close_matches(name.lower(), [command.name for command in COMMANDS], 1, 0.5)
     return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def _exit_code(error: Exception, words: list[str]) -> int:
+    if isinstance(error, EdgemonError):
+        return error.exit_code
+    if isinstance(
+        error, FileNotFoundError | IsADirectoryError | NotADirectoryError | PermissionError
+    ):
+        name = str(error.filename)
+        if any(word == name or word.endswith(f"={name}") for word in words):
+            return UsageError.exit_code  # the command line names a file that cannot be meant
+    return 1
 
 
 def _explain(error: Exception) -> None:

@@ -10,7 +10,7 @@ from edgemon.config import parse
 from edgemon.config.convert import Conversion, convert
 from edgemon.config.describe import folders
 from edgemon.config.loader import MAX_FILE_BYTES
-from edgemon.errors import ConfigError, EdgemonError, Fault, UsageError
+from edgemon.errors import ConfigError, Fault, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -60,14 +60,11 @@ def summary_of(made: Conversion) -> str:
 
 def _document(path: str) -> Any:
     yaml = _yaml()
-    try:
-        if path == "-":
-            raw = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
-        else:
-            with open(path, "rb") as file:
-                raw = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise EdgemonError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    if path == "-":
+        raw = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+    else:
+        with open(path, "rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
     if len(raw) > MAX_FILE_BYTES:
         raise _refusal(path, 0, "is larger than 1MiB: this is not a configuration")
     try:

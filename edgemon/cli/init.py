@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from edgemon.config import default_text, parse
-from edgemon.errors import EdgemonError, UsageError
+from edgemon.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -48,10 +48,6 @@ def write_new(path: str, text: str, *, force: bool) -> None:
     except FileExistsError:
         raise UsageError(
             f"{path} is there already and stays as it is; --force replaces it, --out writes another"
-        ) from None
-    except OSError as error:
-        raise EdgemonError(
-            f"cannot write {path}: {(error.strerror or str(error)).lower()}"
         ) from None
 
 

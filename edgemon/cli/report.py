@@ -9,7 +9,7 @@ import tempfile
 import time
 
 from edgemon.cli._terminal import human_bytes
-from edgemon.errors import DamagedError, StorageError, UsageError
+from edgemon.errors import DamagedError, UsageError
 
 EPILOG = """example:
   edgemon report fleet.db --out report.html
@@ -56,11 +56,8 @@ def _write(path: str, source: str, arguments: argparse.Namespace, since_ns: int)
     if arguments.out == "-":
         sys.stdout.buffer.write(page)
         return 0
-    try:
-        with open(arguments.out, "wb") as file:
-            file.write(page)
-    except OSError as error:
-        raise StorageError(f"{arguments.out}: {(error.strerror or str(error)).lower()}") from None
+    with open(arguments.out, "wb") as file:
+        file.write(page)
     sys.stderr.write(f"{arguments.out}: {human_bytes(len(page))}, for any browser\n")
     return 0
 

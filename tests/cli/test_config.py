@@ -79,7 +79,7 @@ def test_a_file_that_is_not_of_that_form_is_refused(
 
 
 def test_a_file_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["config", "convert", "/nowhere/old.yaml"]) == 1
+    assert main(["config", "convert", "/nowhere/old.yaml"]) == 2
     err = capsys.readouterr().err
     assert err == "edgemon: /nowhere/old.yaml: no such file or directory\n"
 

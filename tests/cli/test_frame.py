@@ -113,6 +113,22 @@ def test_an_unknown_command_names_the_nearest(
     assert capsys.readouterr().err == f"edgemon: {line}\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["decode", "nowhere/batch.zst"], "nowhere/batch.zst: no such file or directory"),
+        (["decode", "/"], "/: is a directory"),
+        (["init", "--out=nowhere/new.toml"], "nowhere/new.toml: no such file or directory"),
+        (["remote", "key", "--out", "nowhere/key"], "nowhere/key: no such file or directory"),
+    ],
+)
+def test_a_file_of_the_command_line_that_is_not_there_is_a_wrong_call(
+    words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert capsys.readouterr().err == f"edgemon: {reason}\n"
+
+
 def test_help_imports_no_command_and_no_argparse() -> None:
     program = (
         "import sys; sys.argv = ['edgemon', '--help']; from edgemon.cli import main; main();"

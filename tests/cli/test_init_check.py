@@ -73,11 +73,10 @@ def test_init_can_write_to_standard_output(here: Path, capsys: pytest.CaptureFix
 
 
 def test_init_says_why_it_cannot_write(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["init", "--out", "no/such/folder.toml"]) == 1
-    assert capsys.readouterr().err == (
-        "edgemon: cannot write no/such/folder.toml: no such file or directory\n"
-    )
-    assert main(["init", "--out", str(here), "--force"]) == 1
+    assert main(["init", "--out", "no/such/folder.toml"]) == 2
+    assert capsys.readouterr().err == "edgemon: no/such/folder.toml: no such file or directory\n"
+    assert main(["init", f"--out={here}", "--force"]) == 2
+    assert main(["init", "--out", "/dev/full", "--force"]) == 1  # the disk, not the command line
 
 
 FAULTY = "[batch]\nmax_row = 5\n[log]\nlevel = 'loud'\n"
