@@ -19,7 +19,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, TextIO
 
-from edgemon.cli._top_page import Line
+from edgemon.cli._lines import Line
 
 # Another screen, no cursor, no wrapping of lines; and back.
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"

@@ -1,30 +1,17 @@
-"""What `edgemon top` draws: a page of lines from status objects. Pure: no clock, no terminal.
-
-A line is pieces of text with a style; `cut` makes it fit, so that no name, however wide, breaks the page.
-"""
+"""What `edgemon top` draws: a page of lines from status objects. Pure: no clock, no terminal."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any
 
 from edgemon.cli import _performance, _quality
-from edgemon.cli._terminal import (
-    counted,
-    human_bytes,
-    human_count,
-    human_duration,
-    printable,
-    text_columns,
-)
+from edgemon.cli._lines import BLOCKS, Line, Piece, both_ends, cut, fit, scaled, sparkline, wrapped
+from edgemon.cli._terminal import counted, human_bytes, human_count, human_duration, printable
+from edgemon.cli._top_seen import KEPT, Seen, closeness, stream_key
 from edgemon.cli.status import ship_line, spool_line, troubles
 
-BLOCKS = "▁▂▃▄▅▆▇█"
-PLAIN = "_.,-=+*#"  # where the terminal's encoding has no blocks
-KEPT = 120  # samples of each curve
-MAX_CURVES = 2_000  # of all; series that come later are shown without one
 _SILENT_S = 60.0
 _LATENCIES = ("p50", "p95", "p99")
 # Who raised an alarm, in words.
@@ -35,100 +22,6 @@ _BY = {
 }
 
 
-class Piece(NamedTuple):
-    """style: "" | "bold" | "dim" | "good" | "bad" | "warn"."""
-
-    text: str
-    style: str = ""
-
-
-Line = list[Piece]
-
-
-class History:
-    """The latest KEPT values of each series, of at most MAX_CURVES."""
-
-    def __init__(self) -> None:
-        self._of: dict[tuple[str, ...], deque[float]] = {}
-
-    def add(self, value: float, *series: str) -> None:
-        known = self._of.get(series)
-        if known is None:
-            if len(self._of) >= MAX_CURVES:
-                return
-            known = self._of[series] = deque(maxlen=KEPT)
-        known.append(value)
-
-    def of(self, *series: str) -> Sequence[float]:
-        return self._of.get(series, ())
-
-
-class Seen:
-    """What was answered until now: the latest answers, curves, and since when nobody answers.
-
-    Times are wall-clock seconds, given by the caller.
-    """
-
-    def __init__(self) -> None:
-        self.agent: dict[str, Any] | None = None
-        self.ship: dict[str, Any] | None = None
-        self.at_s = 0.0
-        self.gone_since_s: float | None = None
-        self.problem = ""
-        self.restarts = 0
-        self.history = History()
-        self._troubles: dict[str, int] = {}  # when the agent was first seen
-
-    def take(self, agent: dict[str, Any], ship: dict[str, Any] | None, now_s: float) -> None:
-        """Both status objects."""
-        if self.agent is None or agent["pid"] != self.agent["pid"]:
-            self.restarts += self.agent is not None
-            self._troubles = troubles(agent, ship)
-        self.agent, self.ship, self.at_s, self.gone_since_s = agent, ship, now_s, None
-        add = self.history.add
-        add(agent["ingest"]["rate_per_s"], "ingest")
-        for series, value in agent["system"].items():
-            add(value, "system", series)
-        for model in agent["models"]:
-            add(model["rate_per_s"], "rate", model["model"], model["version"])
-            for stream in model["drift"]:
-                add(closeness(stream) or 0.0, "drift", *_key(model, stream))
-
-    def lose(self, problem: str, now_s: float) -> None:
-        """Nobody answered."""
-        self.problem = problem
-        if self.gone_since_s is None:
-            self.gone_since_s = now_s
-
-    def new_troubles(self) -> dict[str, int]:
-        """What was dropped or failed since this page looks."""
-        if self.agent is None:
-            return {}
-        now = troubles(self.agent, self.ship)
-        return {
-            name: more
-            for name, value in now.items()
-            if (more := value - self._troubles.get(name, 0))
-        }
-
-
-def closeness(stream: dict[str, Any]) -> float | None:
-    """D as a share of the threshold at which the alarm comes; None for texts, which have none."""
-    return stream["d"] / stream["threshold_d"] if stream["threshold_d"] else None
-
-
-def sparkline(values: Sequence[float], width: int, top: float, blocks: str = BLOCKS) -> str:
-    """The latest `width` values as blocks from 0 to `top`, which only values from `top` on reach."""
-    shown = list(values)[-width:]
-    most = len(blocks) - 1
-    return "".join(
-        blocks[most if value >= top else min(most - 1, max(0, int(value / top * most)))]
-        if value == value and top > 0
-        else " "
-        for value in shown
-    ).rjust(width)
-
-
 def page(
     seen: Seen, width: int, height: int | None, now_s: float, blocks: str = BLOCKS
 ) -> list[Line]:
@@ -137,7 +30,7 @@ def page(
         lines = [
             [Piece("edgemon top", "bold")],
             [Piece("No agent answers.", "bad")],
-            *([Piece(part)] for part in _wrapped(seen.problem, width)),
+            *([Piece(part)] for part in wrapped(seen.problem, width)),
         ]
         return [cut(line, width) for line in lines][:height]
     head = _head(seen, seen.agent, width, now_s, blocks)
@@ -189,7 +82,7 @@ def _head(seen: Seen, agent: dict[str, Any], width: int, now_s: float, blocks: s
     title = f"edgemon {agent['version']}  {agent['device']} (fleet {agent['fleet']})"
     clock = time.strftime("%H:%M:%S", time.localtime(now_s))
     alive = f"up {human_duration(agent['uptime_s'])}, {human_bytes(agent['rss_bytes'])}  {clock}"
-    lines: list[Line] = [_both_ends(Piece(printable(title), "bold"), Piece(alive, "dim"), width)]
+    lines: list[Line] = [both_ends(Piece(printable(title), "bold"), Piece(alive, "dim"), width)]
     if seen.gone_since_s is not None:
         gone = human_duration(max(0.0, now_s - seen.gone_since_s))
         then = time.strftime("%H:%M:%S", time.localtime(seen.at_s))
@@ -206,7 +99,7 @@ def _head(seen: Seen, agent: dict[str, Any], width: int, now_s: float, blocks: s
             said.append(Piece(f"  (the agent was restarted {seen.restarts}x)", "warn"))
         lines.append(said)
     ingest, system = agent["ingest"], agent["system"]
-    curve = sparkline(*_scaled(seen.history.of("ingest")), blocks)
+    curve = sparkline(*scaled(seen.history.of("ingest")), blocks)
     lines += [
         [
             _label("ingest"),
@@ -226,7 +119,7 @@ def _head(seen: Seen, agent: dict[str, Any], width: int, now_s: float, blocks: s
     shipping = ship_line(seen.ship)
     away = seen.ship is None or (seen.ship["sink"] != "none" and not seen.ship["connected"])
     style = "warn" if away and "bursts" not in (seen.ship or {}) else ""
-    first, *rest = _wrapped(shipping, width - 8)
+    first, *rest = wrapped(shipping, width - 8)
     lines.append([_label("sink"), Piece(first, style)])
     lines += [[_label(""), Piece(line, style)] for line in rest[:1]]
     return lines
@@ -301,7 +194,7 @@ def _models(
             [
                 Piece(fit(name, named)),
                 Piece(f"{_rate(model['rate_per_s'])}/s".rjust(9)),
-                Piece(" " + sparkline(*_scaled(values, curve), blocks), "dim"),
+                Piece(" " + sparkline(*scaled(values, curve), blocks), "dim"),
                 *(
                     Piece((human_duration(latency[name]) if name in latency else "-").rjust(8))
                     for name in _LATENCIES
@@ -342,7 +235,7 @@ def _streams(
     for model, stream in shown:
         name = printable(f"{model['model']} {stream['stream']}")
         limit = stream["threshold_d"]
-        values = seen.history.of("drift", *_key(model, stream))
+        values = seen.history.of("drift", *stream_key(model, stream))
         near = closeness(stream)
         if stream["drifted"]:
             state, style = f"DRIFT: {_BY.get(stream['by'], printable(stream['by']))}", "bad"
@@ -389,61 +282,9 @@ def _foot(seen: Seen) -> list[Line]:
 # -- small things
 
 
-def cut(line: Line, width: int) -> Line:
-    """The line's first `width` columns; the last of them is … where something was cut off."""
-    shown: Line = []
-    left = width
-    for index, piece in enumerate(line):
-        taken = fit(piece.text, left) if text_columns(piece.text) > left else piece.text
-        shown.append(Piece(taken, piece.style))
-        left -= text_columns(taken)
-        if left <= 0:
-            if taken == piece.text and any(rest.text.strip() for rest in line[index + 1 :]):
-                shown[-1] = Piece(fit(taken + "…", text_columns(taken)), piece.style)
-            break
-    return shown
-
-
-def fit(text: str, width: int) -> str:
-    """Exactly `width` columns: filled with blanks, or cut with … at its end."""
-    missing = width - text_columns(text)
-    if missing >= 0:
-        return text + " " * missing
-    kept = ""
-    used = 0
-    for char in text:
-        if used + text_columns(char) > width - 1:
-            break
-        kept += char
-        used += text_columns(char)
-    return (kept + "…" + " " * (width - 1 - used)) if width > 0 else ""
-
-
 def _label(text: str) -> Piece:
     return Piece(text.ljust(8), "bold")
 
 
 def _rate(rate: float) -> str:
     return human_count(round(rate) if rate >= 10 else round(rate, 1))
-
-
-def _scaled(values: Sequence[float], width: int = 10) -> tuple[Sequence[float], int, float]:
-    """For `sparkline`: against their own largest value."""
-    latest = list(values)[-width:]
-    return latest, width, max([*latest, 1e-9])
-
-
-def _key(model: dict[str, Any], stream: dict[str, Any]) -> tuple[str, str, str]:
-    return model["model"], model["version"], stream["stream"]
-
-
-def _both_ends(left: Piece, right: Piece, width: int) -> Line:
-    """The right one whole, and what it leaves of the left one."""
-    room = max(0, width - text_columns(right.text) - 1)
-    return [Piece(fit(left.text, room), left.style), Piece(" "), right]
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(printable(text), max(10, width)) or [""]

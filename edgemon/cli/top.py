@@ -78,8 +78,10 @@ def _look(seen: Any, run_dir: str) -> None:
 
 
 def _once(run_dir: str) -> int:
+    from edgemon.cli._lines import BLOCKS, PLAIN
     from edgemon.cli._screen import colours, encodable, has_blocks, plain, styled
-    from edgemon.cli._top_page import BLOCKS, PLAIN, Seen, page
+    from edgemon.cli._top_page import page
+    from edgemon.cli._top_seen import Seen
 
     seen = Seen()
     seen.take(*_ask(run_dir), time.time())
@@ -93,8 +95,10 @@ def _once(run_dir: str) -> int:
 
 def _plainly(run_dir: str, interval_s: float) -> int:
     """A page an interval, one below the other, for a log or a terminal that cannot do more."""
+    from edgemon.cli._lines import BLOCKS, PLAIN
     from edgemon.cli._screen import encodable, has_blocks, plain
-    from edgemon.cli._top_page import BLOCKS, PLAIN, Seen, page
+    from edgemon.cli._top_page import page
+    from edgemon.cli._top_seen import Seen
 
     seen = Seen()
     blocks = BLOCKS if has_blocks(sys.stdout) else PLAIN
@@ -110,8 +114,10 @@ def _plainly(run_dir: str, interval_s: float) -> int:
 
 
 def _live(run_dir: str, interval_s: float) -> int:
+    from edgemon.cli._lines import BLOCKS, PLAIN, Piece, cut
     from edgemon.cli._screen import Screen, colours, has_blocks
-    from edgemon.cli._top_page import BLOCKS, PLAIN, Piece, Seen, cut, page
+    from edgemon.cli._top_page import page
+    from edgemon.cli._top_seen import Seen
 
     seen = Seen()
     blocks = BLOCKS if has_blocks(sys.stdout) else PLAIN

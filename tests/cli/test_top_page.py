@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from edgemon.cli._lines import PLAIN, fit, sparkline
 from edgemon.cli._screen import plain
 from edgemon.cli._terminal import text_columns
-from edgemon.cli._top_page import PLAIN, Seen, fit, page, sparkline
+from edgemon.cli._top_page import page
+from edgemon.cli._top_seen import Seen
 from tests.cli.test_status import AGENT, PERFORMANCE, SHIP
 
 
