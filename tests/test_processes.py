@@ -51,6 +51,7 @@ NEVER = {
     "tomllib",
     "edgemon.config.builder",
     "edgemon.config.loader",
+    "edgemon.config.model_keys",
     "edgemon.config.schema",
     "edgemon.receive",
     "edgemon.demo",
