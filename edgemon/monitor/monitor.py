@@ -23,14 +23,15 @@ from edgemon.agent.agent import Agent
 from edgemon.agent.profiles import load_profiles
 from edgemon.agent.store import profile_name
 from edgemon.client import Client, ClientStats
-from edgemon.config import Config, FirstPredictions, find_config, load_file, parse
+from edgemon.config import Config, FirstPredictions
 from edgemon.config.describe import show
 from edgemon.control import AGENT_SOCKET, SHIP_SOCKET, request
-from edgemon.errors import ConfigError, EdgemonError, Fault, StorageError, UsageError
+from edgemon.errors import EdgemonError, StorageError, UsageError
+from edgemon.monitor.configuration import effective, loaded
 from edgemon.monitor.open_inputs import OpenInputs
 from edgemon.monitor.references import References
 from edgemon.monitor.shipper import Shipper
-from edgemon.monitor.values import features_of, prediction_of
+from edgemon.monitor.values import features_of, joined, prediction_of
 from edgemon.spool.fs import OsFileSystem, join, write_atomically
 from edgemon.typed import Any
 
@@ -41,7 +42,6 @@ _FLUSH_S = 5.0  # for the agent to have taken in what was logged
 _CLOSE_S = 2.0
 _STATUS_TIMEOUT_S = 2.0
 _APPLY_TIMEOUT_S = 30.0
-_FILE_NAME = "monitor.toml"
 _REFERENCES = "references"
 
 _all: weakref.WeakSet[EdgeMonitor] = weakref.WeakSet()
@@ -76,7 +76,7 @@ class EdgeMonitor:
     ) -> None:
         if max_open < 1:
             raise UsageError(f"max_open is at least 1, not {max_open}")
-        self._config = _effective(_loaded(config_path), device_id)
+        self._config = effective(loaded(config_path), device_id)
         self._inputs = OpenInputs(max_open)
         self._references = References()
         self._dropped = dict.fromkeys(("bad_input", "bad_output", "unknown_id", "not_running"), 0)
@@ -228,7 +228,7 @@ class EdgeMonitor:
             return
         try:
             output, beside = prediction_of(prediction)
-            features = _joined(opened.features, beside)
+            features = joined(opened.features, beside)
         except Exception as error:
             self._refuse("bad_output", error)
             return
@@ -367,7 +367,7 @@ class EdgeMonitor:
 
     def _change(self, config: Config) -> None:
         """Another configuration, from now on; it differs in what can change while running."""
-        config = _effective(config, None)
+        config = effective(config, None)
         agent, thread = self._agent, self._thread
         profiles = load_profiles(config)
         if agent is not None and thread is not None and thread.is_alive():
@@ -394,41 +394,6 @@ class EdgeMonitor:
         if self._shipper is not None:
             self._shipper.forget()
         atexit.unregister(self.stop)
-
-
-def _loaded(config: str | os.PathLike[str] | Config | None) -> Config:
-    if isinstance(config, Config):
-        return config
-    path = find_config(os.fspath(config) if config is not None else None)
-    if path.endswith((".yaml", ".yml")):
-        problem = f"is YAML; make TOML of it with: edgemon config convert {path} -o edgemon.toml"
-        raise ConfigError([Fault(path, 0, "", problem)])
-    return load_file(path)
-
-
-def _effective(config: Config, device: str | None) -> Config:
-    """The same, for this device, checked, and with the file that the shipper reads in place of the user's."""
-    if device is not None:
-        agent, mqtt = config.agent._replace(device=device), config.mqtt
-        if mqtt.client_id == f"edgemon-{config.agent.device}":  # it follows the name
-            mqtt = mqtt._replace(client_id=f"edgemon-{device}")
-        config = config._replace(agent=agent, mqtt=mqtt)
-    if config.remote.enabled:
-        log.warning("the remote hand is for edgemon run: remote.enabled counts as false here")
-        config = config._replace(remote=config.remote._replace(enabled=False))
-    return parse(show(config), os.path.join(config.agent.run_dir, _FILE_NAME))
-
-
-def _joined(features: Any, beside: dict[str, Any]) -> Any:
-    """Features of the input, and what the output had beside itself; a name that both have is the input's."""
-    if not beside:
-        return features
-    if isinstance(features, list):
-        features = {f"f{index}": value for index, value in enumerate(features)}
-    named: dict[str, Any] = dict(features or {})
-    for name, value in beside.items():
-        named[name if name not in named else f"output.{name}"] = value
-    return named
 
 
 def _in_loop(agent: Agent, call: Callable[[], None]) -> None:

@@ -101,3 +101,15 @@ def _plain(value: object) -> Any:
     if callable(item := getattr(value, "item", None)):
         return item()
     raise TypeError(f"a {type(value).__name__} is no row of features, nor a number or text")
+
+
+def joined(features: Any, beside: dict[str, Any]) -> Any:
+    """Features of the input, and what the output had beside itself; a name that both have is the input's."""
+    if not beside:
+        return features
+    if isinstance(features, list):
+        features = {f"f{index}": value for index, value in enumerate(features)}
+    named: dict[str, Any] = dict(features or {})
+    for name, value in beside.items():
+        named[name if name not in named else f"output.{name}"] = value
+    return named
