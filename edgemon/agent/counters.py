@@ -39,6 +39,7 @@ HELP = {
     "edgemon_ingest_rests_total": "Times that a client was not read for a while, by reason.",
     "edgemon_ingest_slow_predictions_total": "Predictions that could not take the fast way, in C.",
     "edgemon_ingest_untold_faults_total": "Faults of clients that were not logged, because there were many.",
+    "edgemon_ingest_unnamed_texts_total": "Texts that a window counted as (other), beyond 32 names, by reason.",
     "edgemon_metrics_closed_connections_total": "Connections to /metrics that were closed unanswered, by reason.",
     "edgemon_metrics_refused_requests_total": "Requests to /metrics that were refused, by HTTP status.",
     "edgemon_plugin_bad_lines_total": "Lines of plugins that were not of the protocol.",

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from edgemon.performance.model import News as PerformanceNews
     from edgemon.performance.model import Performance
 
+# Texts that a window counted without their name.
+UNNAMED = "edgemon_ingest_unnamed_texts_total"
 # The text stream of the errors that applications report.
 FAILURES = "error"
 _RATE_SLOT_S = 10.0
@@ -255,8 +257,8 @@ class Model:
         self.last_seen_s = now_s
         if (window := self._window(FAILURES)) is None:
             self._counters.add(DROPPED_VALUES, reason="too_many_streams")
-        else:
-            window.text(error)
+        elif not window.text(error):
+            self._counters.add(UNNAMED, reason="error")
 
     def unreported(self) -> int:
         """Predictions since the last call: those that did not fail."""
@@ -299,7 +301,8 @@ class Model:
             self.baseline.add(stream, value)
         detectors, transition, told = self.detectors, None, 0
         if isinstance(value, str):
-            window.text(value)
+            if not window.text(value):
+                self._counters.add(UNNAMED, reason="category")
             if detectors is not None:
                 transition = detectors.text(stream, value)
             if check is not None:

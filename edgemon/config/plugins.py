@@ -17,7 +17,7 @@ from edgemon.config.keys import Key, Section
 from edgemon.config.schema import COLLECTORS
 from edgemon.config.settings import Config, PluginSettings
 from edgemon.config.toml import shown
-from edgemon.config.values import Choice, Duration, Integer, Kind, RefusedError, Size, Text
+from edgemon.config.values import Boolean, Choice, Duration, Integer, Kind, RefusedError, Size, Text
 from edgemon.typed import Any
 
 MAX_PLUGINS = 16
@@ -95,6 +95,8 @@ PLUGINS = Section(
             "Processor time after which it is ended and started anew; 0 is no limit."),
         Key("open_files", Integer(8, 65536), 64, "Files that it may have open."),
         Key("nice", Integer(0, 19), 10, "By how much it stands back behind other processes."),
+        Key("credentials", Boolean(), False,
+            "It is told CREDENTIALS_DIRECTORY, where systemd puts the secrets of edgemon's unit."),
     ),
 )
 # fmt: on

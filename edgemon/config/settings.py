@@ -259,6 +259,7 @@ class PluginSettings(NamedTuple):
     cpu_time_s: float
     open_files: int
     nice: int
+    credentials: bool
 
 
 class RuleSettings(NamedTuple):

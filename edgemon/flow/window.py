@@ -46,8 +46,8 @@ class StreamWindow(NumberWindow):
             self.begin(Moments(), QuantileSketch(), Histogram(edges) if edges is not None else None)
         self.push(value)
 
-    def text(self, value: str) -> None:
-        """Count one category."""
+    def text(self, value: str) -> bool:
+        """Count one category. False: under OTHER, the names are used up."""
         categories = self.categories
         if len(value) > MAX_CATEGORY_CHARACTERS:
             value = value[: MAX_CATEGORY_CHARACTERS - 1] + "…"
@@ -57,6 +57,8 @@ class StreamWindow(NumberWindow):
             categories[value] = 1
         else:
             categories[OTHER] = categories.get(OTHER, 0) + 1
+            return False
+        return True
 
     def row(self) -> Row:
         """The window's content in the vocabulary of `agg` rows (edgemon.wire); {} if nothing was seen."""

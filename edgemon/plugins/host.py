@@ -19,7 +19,7 @@ from edgemon.plugins.protocol import one_line
 from edgemon.typed import Any, NoReturn
 
 CANNOT_RUN = 126
-# Of the environment: what programs need to find things and to speak the user's language; where systemd put secrets.
+# Of the environment: what programs need to find things and to speak the user's language.
 KEPT = (
     "PATH",
     "HOME",
@@ -29,8 +29,9 @@ KEPT = (
     "LANGUAGE",
     "TZ",
     "TMPDIR",
-    "CREDENTIALS_DIRECTORY",
 )
+# Where systemd put edgemon's secrets: only who asks for it is told.
+_SECRETS = "CREDENTIALS_DIRECTORY"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # When memory is short it goes before edgemon does.
 _OOM_SCORE = b"500"
@@ -48,7 +49,7 @@ def main(text: str) -> int:
         _become(job)
     kept = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
     os.environ.clear()
-    os.environ.update(kept | _environ(job["name"]))
+    os.environ.update(kept | _environ(job))
     return serve(job["kind"], job["entry_point"])
 
 
@@ -71,10 +72,11 @@ def _limit(job: dict[str, Any]) -> None:
         file.write(_OOM_SCORE)
 
 
-def _environ(name: str) -> dict[str, str]:
-    kept = {key: os.environ[key] for key in KEPT if key in os.environ}
+def _environ(job: dict[str, Any]) -> dict[str, str]:
+    keep = (*KEPT, _SECRETS) if job["credentials"] else KEPT
+    kept = {key: os.environ[key] for key in keep if key in os.environ}
     kept |= {key: value for key, value in os.environ.items() if key.startswith("LC_")}
-    return {"PATH": _PATH} | kept | {"EDGEMON_PLUGIN": name}
+    return {"PATH": _PATH} | kept | {"EDGEMON_PLUGIN": job["name"]}
 
 
 def _become(job: dict[str, Any]) -> NoReturn:
@@ -88,7 +90,7 @@ def _become(job: dict[str, Any]) -> NoReturn:
     )  # which Python ignores, and exec would keep ignored
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     try:
-        os.execve(command[0], command, _environ(job["name"]))
+        os.execve(command[0], command, _environ(job))
     except OSError as error:
         sys.stderr.write(f"{command[0]}: {error.strerror or error}\n")
         sys.stderr.flush()

@@ -225,6 +225,7 @@ class PluginProcess:
             "memory_bytes": settings.memory_bytes,
             "cpu_time_s": settings.cpu_time_s,
             "open_files": settings.open_files,
+            "credentials": settings.credentials,
             "nice": settings.nice,
             "parent": os.getpid(),
         }

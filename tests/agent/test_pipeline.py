@@ -8,12 +8,14 @@ from collections.abc import Callable
 
 import pytest
 
+from edgemon.agent.models import UNNAMED
 from edgemon.agent.pipeline import FAILED, Pipeline
 from edgemon.agent.recording import Recording
 from edgemon.config import Config, parse
 from edgemon.drift.build import ProfileBuilder
 from edgemon.drift.profile import Profile
 from edgemon.errors import UsageError
+from edgemon.flow.window import MAX_CATEGORIES, OTHER
 from edgemon.ingest.protocol import DROPPED, DROPPED_VALUES
 from edgemon.metrics import Counters
 from edgemon.records import Event, Failure, Label, Metric, Prediction, Row
@@ -153,6 +155,17 @@ def test_errors_of_the_application_are_counted_by_model_and_name() -> None:
     assert harness.counters.get(FAILED) == 3
     harness.predict(170.0)
     assert "errors" not in harness.close(230.0)[""]
+
+
+def test_names_beyond_those_of_a_window_are_counted_together_and_told() -> None:
+    harness = Harness()
+    for number in range(MAX_CATEGORIES + 3):
+        harness.pipeline.failure(Failure("m", "1", f"error {number}", None, None), 100 * SECOND)
+        harness.predict(features={"a": f"text {number}"})
+    rows = harness.close(161.0)
+    for stream, reason in (("error", "error"), ("f:a", "category")):
+        assert json.loads(str(rows[stream]["cats"]))[OTHER] == 3
+        assert harness.counters.get(UNNAMED, reason=reason) == 3
 
 
 def test_a_window_of_errors_alone_is_a_window() -> None:

@@ -225,6 +225,7 @@ def test_it_runs_with_less_priority_and_a_clean_environment(
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/manager")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/edgemon-ship.service")
     body = """
 def answer(question):
     say(error=json.dumps([sorted(os.environ), os.nice(0), os.getcwd(), sorted(os.listdir("/proc/self/fd")),
@@ -235,8 +236,21 @@ def answer(question):
     told = watched.ask(COLLECT).text
     watched.process.kill()
     assert "EDGEMON_PLUGIN" in told and "PATH" in told
-    assert "AWS" not in told and "NOTIFY_SOCKET" not in told
+    assert "AWS" not in told and "NOTIFY_SOCKET" not in told and "CREDENTIALS" not in told
     assert ', 7, "/", ["0", "1", "2", "3"], "500"]' in told  # 3 is the folder that is listed
+
+
+@pytest.mark.parametrize("asked", ["true", "false"])
+def test_where_edgemons_secrets_are_is_told_to_who_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/edgemon-ship.service")
+    body = "def answer(question): say(error=os.environ.get('CREDENTIALS_DIRECTORY', 'not told'))"
+    watched = Watched(settings(program(tmp_path, body), f"credentials = {asked}"))
+    watched.start()
+    told = watched.ask(COLLECT).text
+    watched.process.kill()
+    assert told == ("/run/credentials/edgemon-ship.service" if asked == "true" else "not told")
 
 
 def test_one_that_is_not_trusted_any_more_is_not_started(tmp_path: Path) -> None:
