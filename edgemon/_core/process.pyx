@@ -9,6 +9,21 @@ cdef extern from "<signal.h>" nogil:
     enum:
         SIGKILL
 
+cdef extern from * nogil:
+    """
+    #include <malloc.h>
+    static int em_steady_heap(void)
+    {
+    #ifdef __GLIBC__
+        return mallopt(M_ARENA_MAX, 1) && mallopt(M_MMAP_THRESHOLD, 128 << 10) &&
+               mallopt(M_TRIM_THRESHOLD, 128 << 10);
+    #else
+        return 0;
+    #endif
+    }
+    """
+    int em_steady_heap()
+
 cdef extern from "em_relocations.h" nogil:
     size_t em_release_relocations()
 
@@ -19,3 +34,7 @@ def die_with_parent():
 
 def release_relocations():
     return em_release_relocations()
+
+
+def steady_heap():
+    return em_steady_heap() != 0

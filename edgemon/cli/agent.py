@@ -20,8 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace | SimpleNamespace) -> int:
+    from edgemon._core.process import release_relocations, steady_heap
     from edgemon.config.apart import load
 
+    steady_heap()
     config = load(arguments.config)  # before anything else: a child of a small process is quick
     if config.remote.enabled:
         from edgemon.remote import starts  # memory that only who turns it on pays
@@ -29,7 +31,6 @@ def run(arguments: argparse.Namespace | SimpleNamespace) -> int:
         config = starts.begin(config)
 
     from edgemon import log
-    from edgemon._core.process import release_relocations
     from edgemon.agent.agent import Agent
     from edgemon.errors import ConfigError
 

@@ -43,12 +43,13 @@ def run(arguments: argparse.Namespace | SimpleNamespace) -> int:
 
         serve_notices()
         return 0
+    from edgemon._core.process import release_relocations, steady_heap
     from edgemon.config.apart import load
 
+    steady_heap()
     config = load(arguments.config)  # before anything else: a child of a small process is quick
 
     from edgemon import log
-    from edgemon._core.process import release_relocations
     from edgemon.ship.process import ShipProcess
 
     log.configure("edgemon-ship", config.log.level, config.log.format)
