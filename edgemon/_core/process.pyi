@@ -13,9 +13,10 @@ def release_relocations() -> int:
     """
 
 def steady_heap() -> bool:
-    """From now on glibc's malloc gives large blocks back as soon as they are free. To be called before any thread begins.
+    """From now on glibc's malloc gives large blocks back as soon as they are free. To be called before any
+    thread begins.
 
     One arena for all threads, and blocks from 128 KiB on are mappings of their own, however often they come and go: by
-    itself malloc raises that limit, up to 32 MiB, with every one that is freed, and what is freed later stays. After a day
-    an agent with five models has 3 MB less. False where the C library has no such thing.
+    itself malloc raises that limit, up to 32 MiB, with every one that is freed, and what is freed later stays. After a
+    day an agent with five models has 3 MB less. False where the C library has no such thing.
     """
