@@ -22,6 +22,7 @@ fleet = "lab"
 drain_timeout = "5m"
 [ingest]
 coalesce = "1s"
+dgram = "{folder}/run/ingest.dgram"
 [models."*"]
 window = "60s"
 capture = {{ sample = 0.01 }}
@@ -88,9 +89,19 @@ when = "system.temperature_* > 80°C for 1m"
 [[rules]]
 name = "queue"
 when = 'metric."queue length" > 100'
-do = ["event", "log", "exec:touch"]
+do = ["event", "log", "exec:touch", "webhook:duty", "email:mail"]
 [actions.touch]
 command = ["/usr/bin/touch", "{folder}/fired"]
+timeout = "5m"
+[actions.duty]
+url = "http://127.0.0.1:{hook_port}/hook"
+timeout = "5m"
+[actions.mail]
+to = ["duty@example.org"]
+sender = "edgemon@example.org"
+smtp_host = "127.0.0.1"
+smtp_port = {mail_port}
+security = "none"
 timeout = "5m"
 """
 OVERLAY = "[models.press]\ncapture = { sample = 0.02 }\n"

@@ -121,6 +121,9 @@ def test_a_day_leaves_memory_flat_loses_nothing_and_tells_no_false_alarm(
     verdict.nothing_is_lost(soak, lost_windows_s=360.0)
     assert verdict.told(soak) == [DIED, QUEUE]
     assert (soak.folder / "fired").exists()
+    posts, letters = verdict.notified(soak)
+    assert posts == {"queue fired", "queue cleared"}
+    assert len(letters) == 2, letters
     assert verdict.losses(soak).keys() <= DAY
     assert len((soak.folder / "run.log").read_text()) < 64 << 10
     assert all(flat)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from typing import Any
 
@@ -21,6 +22,17 @@ def told(soak: Soak) -> list[tuple[Any, ...]]:
     return soak.receiver.query(
         "SELECT type, model, stream FROM events WHERE severity != 'info' ORDER BY type, time_ns"
     )
+
+
+def notified(soak: Soak) -> tuple[set[str], set[str]]:
+    """What the webhook and the mail server were told: states of the rule's notifications, and subjects of letters. No
+    notification came twice."""
+    posts = [json.loads(post.body) for post in soak.hook.posts]
+    ids = [post["id"] for post in posts]
+    assert len(ids) == len(set(ids)), posts
+    subjects = [str(letter["Subject"]) for letter in soak.mail.letters]
+    assert len(subjects) == len(set(subjects)), subjects
+    return {f"{post['rule']} {post['state']}" for post in posts}, set(subjects)
 
 
 def losses(soak: Soak) -> dict[str, int]:
