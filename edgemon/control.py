@@ -16,18 +16,17 @@ Access is the file's mode, 0600: who may open the socket may ask anything.
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import json
 import os
 import select
-import socket
 import stat
 import time
-from collections.abc import Callable
 
 from edgemon import log
 from edgemon.errors import EdgemonError, LockedError, UnreachableError, UsageError
+from edgemon.std import json, socket
+from edgemon.std.collections.abc import Callable
+from edgemon.std.contextlib import suppress
 
 MAX_REQUEST_BYTES = 64 * 1024
 MAX_REPLY_BYTES = 4 * 1024 * 1024
@@ -310,7 +309,7 @@ def _remove_stale(path: str, kind: socket.SocketKind) -> None:
             raise LockedError(f"another process holds {path}") from None
         else:
             raise LockedError(f"another process answers on {path}")
-    with contextlib.suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):
         os.unlink(path)
 
 

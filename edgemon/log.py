@@ -49,7 +49,7 @@ def _write(level: int, message: str, fields: dict[str, object]) -> None:
     if level < _threshold:
         return
     if _as_json:
-        import json
+        from edgemon.std import json
 
         record = {
             "ts": round(time.time(), 3),

@@ -7,8 +7,9 @@ a shell. Nobody waits for an answer, and a manager that is gone is no fault of o
 from __future__ import annotations
 
 import os
-import socket
-from contextlib import suppress
+
+from edgemon.std import socket
+from edgemon.std.contextlib import suppress
 
 READY = "READY=1"
 STOPPING = "STOPPING=1"

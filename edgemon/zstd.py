@@ -6,9 +6,9 @@ from edgemon.zstd import zstandard
 from __future__ import annotations
 
 import sys
-from importlib.machinery import PathFinder
-from types import ModuleType
 
+from edgemon.std.importlib import PathFinder
+from edgemon.std.types import ModuleType
 from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:

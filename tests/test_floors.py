@@ -16,6 +16,7 @@ FLOORS = {
     "_core": 1,
     "version": 1,
     "typed": 1,
+    "std": 1,
     "zstd": 1,
     "errors": 2,
     "records": 2,
@@ -64,6 +65,12 @@ LEAN = {
     "errors", "records", "metrics", "log", "program", "service", "wire", "anomaly", "drift", "quality", "performance",
     "flow", "rules", "config", "spool", "ingest", "collect", "plugins", "ship", "remote", "control", "agent", "zstd",
 }  # fmt: skip
+# What these rooms have of their own instead, in edgemon.typed and edgemon.std.
+HAVE_STAND_INS = {"typing"} | {
+    path.stem for path in (ROOT / "std").iterdir() if path.stem not in ("__init__", "__pycache__")
+}
+# Loaded for what only some configurations have, which needs more of the library.
+MAY_BE_LARGE = {ROOT / "ship" / "s3.py", ROOT / "ship" / "secrets.py"}
 # What only one module may call: the house rule behind every promise about durability.
 PORT = ROOT / "spool" / "fs.py"
 
@@ -140,16 +147,15 @@ def test_nothing_in_the_package_imports_numpy_when_it_is_imported(path: Path) ->
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_what_a_device_runs_does_without_typing(path: Path) -> None:
-    if own_room(path) not in LEAN or path == ROOT / "typed.py":
+def test_what_a_device_runs_does_without_the_librarys_megabytes(path: Path) -> None:
+    if own_room(path) not in LEAN or path in MAY_BE_LARGE:
         return
-    at_run_time = [
-        node.lineno
-        for node in ast.parse(path.read_text()).body
-        if (isinstance(node, ast.ImportFrom) and node.module == "typing")
-        or (isinstance(node, ast.Import) and any(alias.name == "typing" for alias in node.names))
-    ]
-    assert not at_run_time, "a megabyte of each process: take it from edgemon.typed"
+    for node in ast.parse(path.read_text()).body:
+        names = {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
+        if isinstance(node, ast.ImportFrom):
+            names = {node.module or ""}
+        large = {name for name in names if name.split(".")[0] in HAVE_STAND_INS}
+        assert not large, f"line {node.lineno}: take {large} from edgemon.typed or edgemon.std"
 
 
 def test_every_room_stands_in_the_table_of_floors() -> None:

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec
+
+from edgemon.std.importlib import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec
 
 
 class _Kernels:

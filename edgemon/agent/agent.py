@@ -9,10 +9,7 @@ events ────────────────────────�
 from __future__ import annotations
 
 import os
-import signal
-import socket
 import time
-from collections.abc import Callable, Mapping
 
 from edgemon import log, service
 from edgemon.agent.arrivals import PREDICTIONS, Arrivals
@@ -38,6 +35,8 @@ from edgemon.ingest.server import Server, ServerSettings
 from edgemon.metrics import Counters
 from edgemon.records import Event
 from edgemon.spool.fs import OsFileSystem
+from edgemon.std import signal, socket
+from edgemon.std.collections.abc import Callable, Mapping
 from edgemon.typed import TYPE_CHECKING
 from edgemon.version import VERSION
 

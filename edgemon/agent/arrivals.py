@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from edgemon.agent.batches import Batches
 from edgemon.agent.clocks import Clocks
 from edgemon.agent.pipeline import Pipeline
@@ -13,6 +11,7 @@ from edgemon.ingest.client import Client
 from edgemon.ingest.protocol import Record, Shown
 from edgemon.metrics import Counters
 from edgemon.records import AckRequest, Failure, Label, Metric, Prediction
+from edgemon.std.collections.abc import Iterator
 
 PREDICTIONS = "edgemon_ingest_predictions_total"
 # Of one client, for the disk. Who asks for more is answered that they are refused.

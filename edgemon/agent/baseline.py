@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import suppress
-
 from edgemon.drift.build import KindError, ProfileBuilder
 from edgemon.drift.profile import Profile
+from edgemon.std.collections.abc import Generator
+from edgemon.std.contextlib import suppress
 
 # Over all streams; a model with more of them is given up to fewer predictions.
 MAX_VALUES = 1_000_000

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from edgemon.agent.journal import BEGUN, OPEN, WINDOWS, Replayed, pack, pack_windows
 from edgemon.agent.loop import Loop, Timer
 from edgemon.flow.batcher import Anchor, BatchLimits, Identity, OpenBatch, make_batch
 from edgemon.metrics import Counters
 from edgemon.records import KINDS, MONO_NS, Batch, Row, Rows
 from edgemon.spool.worker import SpoolWorker
+from edgemon.std.collections.abc import Callable
 from edgemon.wire import count_rows
 
 DROPPED_ROWS = "edgemon_batch_dropped_rows_total"

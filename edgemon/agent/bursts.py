@@ -11,9 +11,7 @@ whether events wait on disk.
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable
 
 from edgemon import log
 from edgemon.agent.loop import Loop, Timer
@@ -26,6 +24,8 @@ from edgemon.records import KINDS
 from edgemon.spool.cursor import read_cursor
 from edgemon.spool.fs import OsFileSystem, join
 from edgemon.spool.watermark import read_watermark
+from edgemon.std import random
+from edgemon.std.collections.abc import Callable
 
 RELISTEN_S = 30.0  # after somebody else had the socket
 AGAIN_S = 1.0  # before a burst for events that came while one ended

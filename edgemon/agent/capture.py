@@ -11,9 +11,6 @@ not speak of them. They are kept packed, and their number and bytes are bounded.
 from __future__ import annotations
 
 import math
-import random
-from collections import deque
-from collections.abc import Callable
 
 import msgpack
 
@@ -21,6 +18,9 @@ from edgemon.agent.redact import Redaction
 from edgemon.config import ModelSettings
 from edgemon.metrics import Counters
 from edgemon.records import Prediction, Row, Rows
+from edgemon.std import random
+from edgemon.std.collections import deque
+from edgemon.std.collections.abc import Callable
 
 CAPTURED = "edgemon_capture_rows_total"
 FORGOTTEN = "edgemon_capture_forgotten_rows_total"

@@ -8,18 +8,17 @@ SIGCHLD would not do, for in an application the signals are not ours.
 from __future__ import annotations
 
 import os
-import random
 import select
-import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
 
 from edgemon import log
 from edgemon.agent.loop import Loop, Timer
 from edgemon.control import PARENT_FD
 from edgemon.flow.backoff import Backoff
 from edgemon.ingest.activation import pass_on
+from edgemon.std import random, signal
+from edgemon.std.collections.abc import Callable
+from edgemon.std.contextlib import suppress
 
 # A child that lived this long was healthy: its next death starts the backoff anew.
 _HEALTHY_S = 60.0

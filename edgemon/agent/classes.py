@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from edgemon.drift.confidence import Confidence, ConfidenceCounts
 from edgemon.drift.counts import TransitionCounts
 from edgemon.records import Row
+from edgemon.std import json
 from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 
 from edgemon import log
 from edgemon._core.clock import clock_error_ms
 from edgemon.flow.batcher import Anchor
 from edgemon.flow.steps import LEAST_S, ClockSteps
 from edgemon.records import Event
+from edgemon.std.collections.abc import Callable
 
 
 class Clocks:

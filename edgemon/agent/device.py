@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
 
 from edgemon.agent.batches import Batches
 from edgemon.agent.clocks import Clocks
@@ -14,6 +13,7 @@ from edgemon.collect import Collector
 from edgemon.config import SystemSettings
 from edgemon.metrics import Counters
 from edgemon.records import Event, Row
+from edgemon.std.collections.abc import Callable, Iterable, Mapping
 
 # How often the past of the device's series is written: 2.4 KB a series, for flash's sake seldom.
 _SAVE_PAST_S = 3600.0

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-
 from edgemon import log
 from edgemon.flow.limit import TellLimit
 from edgemon.metrics import Counters
 from edgemon.records import Event, Row
+from edgemon.std import json
+from edgemon.std.collections.abc import Callable
 
 EVENTS_A_MINUTE = 30
 # What the log has of what is no alarm: faults of the data and of the device, and the ends of what it said began. All

@@ -9,15 +9,15 @@ ended with it when it takes too long; the agent looks for its end by itself, for
 from __future__ import annotations
 
 import os
-import signal
-from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
 
 from edgemon.agent.children import UNKNOWN_CODE
 from edgemon.agent.loop import Loop, Timer
 from edgemon.config import format_duration
 from edgemon.config.trust import distrust
+from edgemon.std import signal
+from edgemon.std.collections import deque
+from edgemon.std.collections.abc import Callable
+from edgemon.std.contextlib import suppress
 from edgemon.typed import NamedTuple
 
 MAX_RUNNING = 4

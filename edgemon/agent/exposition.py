@@ -11,9 +11,9 @@ Sources: OpenMetrics 1.0.0 (CNCF, 2021); Prometheus, "Exposition formats", text 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 from edgemon.agent.counters import HELP
+from edgemon.std.collections.abc import Iterator
 from edgemon.typed import Any
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
-
 from edgemon import log
 from edgemon._core.intake import StreamTable
 from edgemon.agent.capture import Capture
@@ -18,6 +15,8 @@ from edgemon.errors import EdgemonError
 from edgemon.metrics import Counters
 from edgemon.quality.model import ModelQuality
 from edgemon.records import Row
+from edgemon.std import random
+from edgemon.std.collections.abc import Callable
 from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:

@@ -12,13 +12,12 @@ window's own end or, where both lives are of one boot, to the start of the next 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-
 import msgpack
 
 from edgemon.flow.batcher import Anchor
 from edgemon.records import Row, Rows
 from edgemon.spool.opening import PendingJournal
+from edgemon.std.collections.abc import Callable, Iterable, Iterator, Sequence
 from edgemon.typed import Any, NamedTuple
 
 _VERSION = 1

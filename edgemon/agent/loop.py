@@ -5,15 +5,15 @@ Not asyncio: importing it costs 10 MB of the 15 that the agent may have. An idle
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import os
 import select
-import signal
 import time
-from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+
+from edgemon.std import heapq, signal
+from edgemon.std.collections import deque
+from edgemon.std.collections.abc import Callable
+from edgemon.std.contextlib import suppress
 
 Callback = Callable[[], None]
 

@@ -6,8 +6,6 @@ Profile, window and latch belong to (model, version). A new version starts its o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from edgemon._core.intake import StreamTable
 from edgemon.agent.capture import Capture
 from edgemon.agent.classes import ClassWindow
@@ -25,6 +23,7 @@ from edgemon.quality.model import ModelQuality
 from edgemon.quality.schema import Schema, StreamKind
 from edgemon.quality.stream import StreamQuality
 from edgemon.records import Prediction, Row
+from edgemon.std.collections.abc import Iterator
 from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:

@@ -11,8 +11,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import random
-from collections.abc import Callable
 
 from edgemon import log
 from edgemon._core.intake import StreamTable
@@ -31,6 +29,8 @@ from edgemon.errors import UsageError
 from edgemon.ingest.protocol import DROPPED, DROPPED_VALUES
 from edgemon.metrics import Counters
 from edgemon.records import MONO_NS, Event, Failure, Label, Metric, Prediction, Row, Rows
+from edgemon.std import random
+from edgemon.std.collections.abc import Callable
 from edgemon.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:

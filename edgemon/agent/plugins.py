@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable
 
 from edgemon.agent.loop import Loop, Timer
 from edgemon.config import Config
@@ -12,6 +11,7 @@ from edgemon.metrics import Counters
 from edgemon.plugins.collector import PluginCollector
 from edgemon.plugins.process import NEVER, STOP_S, about, turn
 from edgemon.records import Event
+from edgemon.std.collections.abc import Callable
 
 
 class Plugins:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from edgemon.config import Config, DriftSettings, ModelSettings
 from edgemon.drift.budget import ASSUMED_RATE_PER_S, horizon, numeric_shares, stream_probability
 from edgemon.drift.threshold import threshold
 from edgemon.errors import ConfigError, EdgemonError, Fault
+from edgemon.std.collections.abc import Mapping
 from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:

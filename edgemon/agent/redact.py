@@ -115,8 +115,8 @@ class Redaction:
         if may is None:
             if len(self._decided) >= _MAX_DECIDED:  # names come from clients
                 self._decided.clear()
-            may = self._allow is None or self._allow(feature) is not None
-            may = may and self._deny(feature) is None
+            may = self._allow is None or self._allow(feature)
+            may = may and not self._deny(feature)
             self._decided[feature] = may
         return may
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from edgemon.agent.models import Model
 from edgemon.agent.store import StateStore
 from edgemon.drift.threshold import ThresholdError
 from edgemon.errors import UsageError
 from edgemon.records import Event
+from edgemon.std.collections.abc import Callable
 from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ Imported where the configuration has rules, and nowhere else.
 
 from __future__ import annotations
 
-import json
 import time
 
 from edgemon import log
@@ -20,6 +19,7 @@ from edgemon.rules.figures import LOOK
 from edgemon.rules.rule import Notice
 from edgemon.spool.fs import OsFileSystem
 from edgemon.spool.notices import MAX_BYTES, Notices, new_key
+from edgemon.std import json
 from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:

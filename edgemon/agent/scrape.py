@@ -10,11 +10,8 @@ waiting for them longer than SHIP_S; where they do not come, the page says `edge
 from __future__ import annotations
 
 import errno
-import json
 import os
-import socket
 import time
-from collections.abc import Callable
 
 from edgemon import log
 from edgemon.agent.exposition import OPENMETRICS, TEXT, page
@@ -24,6 +21,8 @@ from edgemon.config.settings import MetricsSettings
 from edgemon.control import MAX_REPLY_BYTES, identity, listen
 from edgemon.errors import LockedError, UnreachableError
 from edgemon.metrics import Counters
+from edgemon.std import json, socket
+from edgemon.std.collections.abc import Callable
 from edgemon.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:

@@ -4,13 +4,13 @@ one that was let go may come again."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import msgpack
 
 from edgemon.config import Config, QualitySettings
 from edgemon.quality.kinds import QualityNews
 from edgemon.quality.silence import Silence
+from edgemon.std.collections.abc import Iterator
 from edgemon.typed import NamedTuple
 
 

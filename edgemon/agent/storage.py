@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 
 from edgemon import log
 from edgemon.agent.batches import Batches
@@ -20,6 +19,7 @@ from edgemon.records import Event
 from edgemon.spool.fs import OsFileSystem
 from edgemon.spool.worker import SpoolWorker
 from edgemon.spool.writer import Spool
+from edgemon.std.collections.abc import Callable
 from edgemon.version import VERSION
 from edgemon.wire import Encoder
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from _blake2 import blake2b  # not hashlib, which loads OpenSSL
-from collections.abc import Callable
 
 from edgemon import log
 from edgemon.agent import checkpoint
@@ -11,6 +10,7 @@ from edgemon.agent.checkpoint import Saved
 from edgemon.errors import EdgemonError
 from edgemon.metrics import Counters
 from edgemon.spool.fs import FileSystem, join, write_atomically
+from edgemon.std.collections.abc import Callable
 from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:

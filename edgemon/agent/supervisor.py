@@ -7,10 +7,7 @@ With ship.mode = "burst" the shipper is started when it is time and ends by itse
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-from collections.abc import Callable
 
 from edgemon import log
 from edgemon.agent.bursts import Bursts
@@ -20,6 +17,9 @@ from edgemon.config import Config
 from edgemon.errors import ConfigError
 from edgemon.ingest.activation import listen_fds
 from edgemon.program import own_program
+from edgemon.std import signal
+from edgemon.std.collections.abc import Callable
+from edgemon.std.contextlib import suppress
 
 _AGENT = "agent"
 _BURST = "ship"  # the child that may run in bursts
@@ -102,15 +102,13 @@ class Supervisor:
         """Each child reads the file itself, and says what it thinks of it."""
         for child in self._children.values():
             child.send(signal.SIGHUP)
-        with contextlib.suppress(
-            ConfigError
-        ):  # the agent refuses the same file and names its faults
+        with suppress(ConfigError):  # the agent refuses the same file and names its faults
             self._start_new(self._commands())
         self._read_schedule()
 
     def _read_schedule(self) -> None:
         if self._bursts is not None and self._config is not None:
-            with contextlib.suppress(ConfigError):
+            with suppress(ConfigError):
                 self._bursts.reload(self._config().ship)
 
     def _stop(self) -> None:

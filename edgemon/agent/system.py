@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-
 from edgemon import log
 from edgemon.anomaly import Anomalies
 from edgemon.collect import COLLECTORS, Collector, Place
@@ -11,6 +9,7 @@ from edgemon.collect.files import Files
 from edgemon.config import SystemSettings
 from edgemon.metrics import Counters
 from edgemon.records import Event, Row
+from edgemon.std.collections.abc import Callable, Iterable, Mapping
 
 FAILED = "edgemon_collect_failures_total"
 

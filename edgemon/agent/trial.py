@@ -12,10 +12,10 @@ loop that does not turn never judges; systemd's watchdog ends it. At the end all
 from __future__ import annotations
 
 import os
-import socket
-from collections.abc import Callable
 
 from edgemon.control import Message
+from edgemon.std import socket
+from edgemon.std.collections.abc import Callable
 from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:

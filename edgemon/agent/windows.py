@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from edgemon.agent.batches import Batches
 from edgemon.agent.clocks import Clocks
 from edgemon.agent.loop import Loop, Timer
 from edgemon.agent.pipeline import Pipeline
+from edgemon.std.collections.abc import Callable
 
 # How often what comes in lets `schedule` look at all models, which the hot path cannot afford each time.
 _LOOK_NS = 1_000_000_000

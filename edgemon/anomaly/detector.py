@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping, Sequence
 from math import fsum
 
 from edgemon.anomaly.window import Window
+from edgemon.std.collections import deque
+from edgemon.std.collections.abc import Mapping, Sequence
 from edgemon.typed import Any, NamedTuple
 
 # Weight of the latest value: Roberts, "Control Chart Tests Based on Geometric Moving Averages", Technometrics 1 (1959).

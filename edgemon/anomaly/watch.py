@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgpack
 
 from edgemon.anomaly.detector import Detector, Judgement, Limits
 from edgemon.config import AnomalySettings
-from edgemon.config.units import format_duration
+from edgemon.config.amounts import format_duration
 from edgemon.flow.limit import TellLimit
 from edgemon.flow.names import any_of
 from edgemon.metrics import Counters
 from edgemon.records import Event
+from edgemon.std.collections.abc import Mapping
 
 MAX_SERIES = 128
 DROPPED = "edgemon_anomaly_dropped_series_total"

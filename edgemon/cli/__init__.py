@@ -14,12 +14,12 @@ command that an installation leaves out does no harm.
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
-from types import ModuleType, SimpleNamespace
 
 from edgemon.errors import ConfigError, EdgemonError, UsageError
+from edgemon.std import importlib
+from edgemon.std.types import ModuleType, SimpleNamespace
 from edgemon.typed import TYPE_CHECKING, NamedTuple
 from edgemon.version import VERSION
 
@@ -134,7 +134,7 @@ def add_config_argument(parser: argparse.ArgumentParser) -> None:
 
 def _take_children_back() -> None:
     """Who was started where SIGCHLD is ignored, as below bash's `trap '' CHLD`, could not wait for any child."""
-    import signal
+    from edgemon.std import signal
 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
@@ -144,7 +144,7 @@ def hold_reloads() -> None:
 
     Whoever installs its handler lets it through. Threads and processes that are started before inherit the mask.
     """
-    import signal
+    from edgemon.std import signal
 
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
 

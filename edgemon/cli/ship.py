@@ -7,7 +7,8 @@ from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
-    from types import SimpleNamespace
+
+    from edgemon.std.types import SimpleNamespace
 
 CONFIG_ONLY = True
 EPILOG = """example:

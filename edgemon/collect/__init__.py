@@ -6,8 +6,6 @@ A collector that raises is counted and left out of that tick only (see edgemon.a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 from edgemon.collect.cpu import Cpu
 from edgemon.collect.disk import Disk
 from edgemon.collect.files import Files
@@ -18,6 +16,7 @@ from edgemon.collect.power import Power
 from edgemon.collect.process import Process
 from edgemon.collect.temperature import Temperature
 from edgemon.collect.throttle import Throttle
+from edgemon.std.collections.abc import Callable, Iterable
 from edgemon.typed import NamedTuple, Protocol
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
+from edgemon.std.collections.abc import Callable
 from edgemon.typed import Generic, TypeVar
 
 # Of one file: /proc/stat of a machine with hundreds of cores has some 50 KB.

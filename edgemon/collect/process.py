@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
 
 from edgemon.collect.files import Files
+from edgemon.std.collections.abc import Callable, Iterable
 
 MAX_PROCESSES = 64
 # Names are the applications' own, and each becomes a series.

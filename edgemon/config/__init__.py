@@ -38,6 +38,7 @@ from edgemon.config.settings import (
 from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edgemon.config.amounts import format_duration, format_size
     from edgemon.config.loader import (
         fault_at,
         find_config,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
         reload_with,
         restart_keys,
     )
-    from edgemon.config.units import format_duration, format_size, parse_duration, parse_size
+    from edgemon.config.units import parse_duration, parse_size
 
 __all__ = [
     "ActionSettings",

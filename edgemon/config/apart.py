@@ -12,13 +12,13 @@ from __future__ import annotations
 import marshal
 import os
 import select
-import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
 
 from edgemon.config import settings
 from edgemon.errors import ConfigError, Fault
+from edgemon.std import signal
+from edgemon.std.collections.abc import Callable
+from edgemon.std.contextlib import suppress
 from edgemon.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:

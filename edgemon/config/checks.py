@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 from edgemon.config import rule_checks
+from edgemon.config.amounts import format_duration, format_size
 from edgemon.config.locate import KeyPath
 from edgemon.config.settings import Config
-from edgemon.config.units import format_duration, format_size
+from edgemon.std.collections.abc import Iterator
 from edgemon.typed import NamedTuple
 
 # sockaddr_un.sun_path has 108 bytes, the last of them is NUL.

@@ -7,13 +7,13 @@ its keys becomes one of ours, or is named with the reason why it cannot. Pure: a
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
 
+from edgemon.config.amounts import format_duration, format_size
 from edgemon.config.schema import BY_NAME, SECTIONS
 from edgemon.config.toml import literal, shown
-from edgemon.config.units import format_duration, format_size
 from edgemon.config.values import Duration, Integer, Kind, RefusedError, Size
 from edgemon.errors import ConfigError, Fault
+from edgemon.std.collections.abc import Callable
 from edgemon.typed import NamedTuple
 from edgemon.version import VERSION
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Iterable, Mapping
 
 from edgemon.config.checks import MAX_SOCKET_PATH_BYTES
 from edgemon.config.keys import LIST, NAMED, ONE, Key, Section
@@ -14,6 +13,7 @@ from edgemon.config.settings import Config
 from edgemon.config.tables import Table
 from edgemon.config.toml import bare_key, literal
 from edgemon.config.values import Boolean, Path
+from edgemon.std.collections.abc import Iterable, Mapping
 from edgemon.typed import Any
 
 _WIDTH = 99

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from _blake2 import blake2b
-from collections.abc import Sequence
+
+from edgemon.std.collections.abc import Sequence
 
 # What identifies a machine, best first; the last is a Raspberry Pi's serial number.
 _ID_FILES = (

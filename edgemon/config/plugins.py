@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Iterator
 
 from edgemon.config.checks import Clash
 from edgemon.config.conditions import Command
@@ -18,6 +17,7 @@ from edgemon.config.schema import COLLECTORS
 from edgemon.config.settings import Config, PluginSettings
 from edgemon.config.toml import shown
 from edgemon.config.values import Boolean, Choice, Duration, Integer, Kind, RefusedError, Size, Text
+from edgemon.std.collections.abc import Iterator
 from edgemon.typed import Any
 
 MAX_PLUGINS = 16
@@ -52,7 +52,7 @@ class Options(Kind):
         if not isinstance(raw, dict):
             raise self.refuse(raw)
         self._check(raw, ())
-        import json
+        from edgemon.std import json
 
         if len(json.dumps(raw)) > _MAX_OPTIONS_BYTES:
             raise RefusedError(f"is too long, must be {self.allowed}")

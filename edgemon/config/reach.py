@@ -8,10 +8,9 @@ from afar.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-
 from edgemon.config.toml import literal, shown
 from edgemon.config.values import Kind, RefusedError
+from edgemon.std.collections.abc import Iterable, Iterator, Mapping
 
 REACHABLE = (
     "batch",

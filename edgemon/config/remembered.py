@@ -7,10 +7,9 @@ object, a newline, and the crc32c of all before it as 8 hex digits. Keys: those 
 
 from __future__ import annotations
 
-import json
-
 from edgemon._core.crc32c import crc32c
 from edgemon.errors import DamagedError
+from edgemon.std import json
 from edgemon.typed import Any, NamedTuple
 
 FILE = "remote.json"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 
 from edgemon.config.locate import KeyPath
 from edgemon.config.private import exposed
 from edgemon.config.settings import ActionSettings, Config, RuleSettings
 from edgemon.config.toml import literal, nearest
+from edgemon.std.collections.abc import Iterator
 
 Found = tuple[tuple[KeyPath, ...], str]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from edgemon.config.amounts import format_duration
 from edgemon.config.settings import Capture, FalseAlarms, FirstPredictions, SeriesRule
 from edgemon.config.toml import bare_key, literal, nearest, shown
-from edgemon.config.units import format_duration
 from edgemon.config.values import Choice, Duration, Integer, Kind, Real, RefusedError
 from edgemon.typed import Any, Protocol
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
+from edgemon.std.collections.abc import Iterable
 from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:

@@ -10,28 +10,14 @@ from __future__ import annotations
 
 import re
 
-_DURATION_US = {
-    "d": 86_400_000_000,
-    "h": 3_600_000_000,
-    "m": 60_000_000,
-    "s": 1_000_000,
-    "ms": 1_000,
-    "us": 1,
-}
-_SIZE_BYTES = {
-    "TiB": 1 << 40,
-    "TB": 10**12,
-    "GiB": 1 << 30,
-    "GB": 10**9,
-    "MiB": 1 << 20,
-    "MB": 10**6,
-    "KiB": 1 << 10,
-    "KB": 10**3,
-    "B": 1,
-}
-# Ten years: microseconds stay far below 2**53, so that the way through a float is exact.
-MAX_DURATION_S = 3650 * 86_400.0
-MAX_SIZE_BYTES = 1 << 50
+from edgemon.config.amounts import (
+    DURATION_US,
+    MAX_DURATION_S,
+    MAX_SIZE_BYTES,
+    SIZE_BYTES,
+    format_duration,
+    format_size,
+)
 
 _AMOUNT = r"([0-9]{1,16})(?:\.([0-9]{1,6}))?"
 _DURATION = re.compile(rf"(?:{_AMOUNT}(ms|us|[dhms]))+", re.ASCII)
@@ -51,7 +37,7 @@ def parse_duration(text: str) -> float:
     total_us = 0
     smallest_us = MAX_DURATION_S * 1e6 + 1
     for whole, fraction, unit in _DURATION_PART.findall(text):
-        unit_us = _DURATION_US[unit]
+        unit_us = DURATION_US[unit]
         if unit_us >= smallest_us:
             raise ValueError(f"units not in falling order: {text!r}")
         smallest_us = unit_us
@@ -59,23 +45,6 @@ def parse_duration(text: str) -> float:
     if total_us > MAX_DURATION_S * 1e6:
         raise ValueError(f"longer than 3650d: {text!r}")
     return total_us / 1e6
-
-
-def format_duration(seconds: float) -> str:
-    """The shortest exact text for 0 <= seconds <= 3650d, rounded to a microsecond.
-
-    >>> format_duration(5400.0), format_duration(0.25), format_duration(0)
-    ('1h30m', '250ms', '0s')
-    """
-    rest_us = round(seconds * 1e6)
-    if not 0 <= rest_us <= MAX_DURATION_S * 1e6:
-        raise ValueError(f"not a duration: {seconds!r}")
-    parts = []
-    for unit, unit_us in _DURATION_US.items():
-        amount, rest_us = divmod(rest_us, unit_us)
-        if amount:
-            parts.append(f"{amount}{unit}")
-    return "".join(parts) or "0s"
 
 
 def parse_size(text: str) -> int:
@@ -87,25 +56,10 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text)
     if not match:
         raise ValueError(f"not a size: {text!r}")
-    total = _scaled(match[1], match[2] or "", _SIZE_BYTES[match[3]], text)
+    total = _scaled(match[1], match[2] or "", SIZE_BYTES[match[3]], text)
     if total > MAX_SIZE_BYTES:
         raise ValueError(f"larger than 1024TiB: {text!r}")
     return total
-
-
-def format_size(size_bytes: int) -> str:
-    """The exact text with the largest unit that divides it.
-
-    >>> format_size(67108864), format_size(1_000_000), format_size(1025)
-    ('64MiB', '1MB', '1025B')
-    """
-    if size_bytes < 0:
-        raise ValueError(f"not a size: {size_bytes!r}")
-    if size_bytes:
-        for unit, unit_bytes in _SIZE_BYTES.items():
-            if size_bytes % unit_bytes == 0:
-                return f"{size_bytes // unit_bytes}{unit}"
-    return "0B"
 
 
 def guess_duration(raw: object) -> str:

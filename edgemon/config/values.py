@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
+from edgemon.config.amounts import format_duration, format_size
 from edgemon.config.toml import alternatives, literal, nearest, shown
 from edgemon.config.units import (
-    format_duration,
-    format_size,
     guess_duration,
     guess_size,
     parse_duration,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from array import array
-from collections.abc import Generator, Iterable
 
 from edgemon.drift.autocorrelation import sqrt_tau, sqrt_tau_of_categories
 from edgemon.drift.profile import BINS, MAX_POINTS, FeatureProfile, Profile, reduce_sorted
 from edgemon.errors import EdgemonError
+from edgemon.std import random
+from edgemon.std.collections.abc import Generator, Iterable
 from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:

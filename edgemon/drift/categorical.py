@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
 
 from edgemon.drift.counts import compare, total_variation
 from edgemon.drift.esr import REFERENCE_SHARE, alarm_level
 from edgemon.drift.multinomial import allowed, bet
 from edgemon.drift.profile import FeatureProfile
 from edgemon.drift.threshold import BlindDetectorError
+from edgemon.std.collections.abc import Sequence
 from edgemon.typed import Any, NamedTuple
 
 # Unseen categories that are counted by name, each of at most so many characters.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from itertools import accumulate
 
+from edgemon.std.collections.abc import Callable, Sequence
 from edgemon.typed import NamedTuple
 
 # Rounds in which suffix and place improve each other; two or three are usual.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
 
 from edgemon.drift import counts
 from edgemon.drift.effects import Effects, effects, jensen_shannon
@@ -17,6 +16,7 @@ from edgemon.drift.profile import FeatureProfile, Profile
 from edgemon.drift.pvalue import ks_pvalue
 from edgemon.drift.report import DIRECTIONS, peak
 from edgemon.drift.special import chi_square_sf
+from edgemon.std.collections.abc import Sequence
 from edgemon.typed import NamedTuple
 
 

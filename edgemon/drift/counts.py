@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Sequence
 
 from edgemon.drift.special import chi_square_sf
+from edgemon.std.collections.abc import Iterable, Sequence
 from edgemon.typed import NamedTuple
 
 # Names that a table of transitions tells apart.

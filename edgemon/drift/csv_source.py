@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
 
 from edgemon.drift.build import KindError, ProfileBuilder
 from edgemon.drift.sources import Roles, SourceError
+from edgemon.std.collections.abc import Iterable, Iterator
 
 _MISSING = frozenset(("", "na", "n/a", "nan", "null", "none"))
 

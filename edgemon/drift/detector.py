@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import msgpack
 
 from edgemon.drift.budget import RatePlan, horizon, stream_probability
@@ -14,6 +12,7 @@ from edgemon.drift.settings import Settings, State, Transition
 from edgemon.drift.texts import TextDetector
 from edgemon.drift.threshold import ThresholdError
 from edgemon.errors import DamagedError
+from edgemon.std.collections.abc import Iterator
 from edgemon.typed import Any
 
 __all__ = ["DriftDetector", "ModelDetectors", "Settings", "State", "Transition", "faults"]

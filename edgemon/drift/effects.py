@@ -10,9 +10,9 @@ says what it makes of that. NaN is not in any of them. The stability index is ex
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from edgemon.drift.explain import QUANTILES, histograms, psi, window_quantiles
+from edgemon.std.collections.abc import Sequence
 from edgemon.typed import NamedTuple
 
 

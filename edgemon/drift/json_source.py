@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
-import random
-from collections.abc import Iterable, Iterator
 
 from edgemon.drift.build import KindError, ProfileBuilder
 from edgemon.drift.confidence import summarize
 from edgemon.drift.sources import LABEL, Roles, SourceError, put
 from edgemon.metrics import Counters
 from edgemon.performance.join import JoinTable, Pair
+from edgemon.std import json, random
+from edgemon.std.collections.abc import Iterable, Iterator
 from edgemon.typed import Any
 
 # Predictions of a file of JSON lines that wait for their label, and labels that wait for theirs.
 _JOIN_KEEP, _JOIN_BYTES = 100_000, 64 << 20
-_JOIN_SEED = random.getrandbits(64)
+_JOIN_SEED = random.Random().getrandbits(64)
 
 
 def read_json_lines(

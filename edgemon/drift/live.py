@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Sequence
 
 from edgemon.drift.autocorrelation import Indicator, integrated_time
+from edgemon.std.collections.abc import Callable, Sequence
 
 # Values of a block, at least: fewer tell little.
 MIN_BLOCK = 250

@@ -22,9 +22,9 @@ R: Shin, Ramdas, Rinaldo, E-detectors, arXiv 2203.03532.  p*: Li, Estimation of 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
 
 from edgemon.drift.esr import clopper_pearson_upper
+from edgemon.std.collections.abc import Sequence
 from edgemon.typed import NamedTuple
 
 # Categories that are told apart; those that were rarest in the reference count as one.

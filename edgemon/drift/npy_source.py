@@ -6,10 +6,10 @@ import ast
 import struct
 import sys
 from array import array
-from collections.abc import Iterator
 
 from edgemon.drift.build import ProfileBuilder
 from edgemon.drift.sources import Roles, SourceError
+from edgemon.std.collections.abc import Iterator
 from edgemon.typed import Any, BinaryIO
 
 _CHUNK_BYTES = 1 << 20

@@ -41,7 +41,6 @@ import sys
 from _blake2 import blake2b  # not hashlib, which loads OpenSSL: 3.6 MB that the agent does not have
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
 from itertools import accumulate
 
 import msgpack
@@ -50,6 +49,7 @@ from edgemon._core.esr import EsrTable
 from edgemon._core.ks import Reference
 from edgemon.drift.labelled import LabelledProfile
 from edgemon.errors import DamagedError, UnsupportedError
+from edgemon.std.collections.abc import Iterator
 from edgemon.typed import TYPE_CHECKING, Any, NamedTuple
 from edgemon.zstd import zstandard
 

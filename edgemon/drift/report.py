@@ -6,7 +6,6 @@ All that is needed to draw the two curves is in the event itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from itertools import accumulate
 
 from edgemon._core.ks import SlidingKS
@@ -14,6 +13,7 @@ from edgemon.drift.changepoint import change_point
 from edgemon.drift.effects import effects
 from edgemon.drift.explain import QUANTILES, histograms, reference_quantiles, window_quantiles
 from edgemon.drift.pvalue import ks_pvalue
+from edgemon.std.collections.abc import Sequence
 
 CURVE_POINTS = 64
 DIRECTIONS = {1: "up", -1: "down", 0: "none"}

@@ -8,10 +8,9 @@ never a path: `source` is only there to name it in errors. Memory does not grow 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from edgemon.drift.build import ProfileBuilder
 from edgemon.errors import EdgemonError
+from edgemon.std.collections.abc import Callable
 from edgemon.typed import Any, NamedTuple
 
 # Columns that are never features unless they are named as such.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
 
 from edgemon._core.crc32c import crc32c
 from edgemon.drift import messages
@@ -17,6 +16,7 @@ from edgemon.drift.numeric import LOOKS_PER_WINDOW
 from edgemon.drift.parts import Promise
 from edgemon.drift.profile import FeatureProfile
 from edgemon.drift.settings import Transition
+from edgemon.std.collections.abc import Sequence
 from edgemon.typed import Any
 
 # Of values that depend on each other one in so many times tau is judged. Where correlation falls

@@ -8,7 +8,7 @@ The n-th delay since the last success is drawn evenly from [0, min(max, initial 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from edgemon.std.collections.abc import Callable
 
 
 class Backoff:

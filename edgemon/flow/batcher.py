@@ -7,10 +7,9 @@ them already sees a duplicate, never a second copy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from edgemon import wire
 from edgemon.records import MONO_NS, Batch, Row, Rows
+from edgemon.std.collections.abc import Callable, Sequence
 from edgemon.typed import Any, NamedTuple
 
 

@@ -9,7 +9,8 @@ late as the change.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+
+from edgemon.std.collections.abc import Sequence
 
 NEVER = float("inf")
 # The wall clock may be set at any time: look at it at least so often.

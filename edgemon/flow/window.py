@@ -6,14 +6,13 @@ that a receiver can add windows of an hour, or of a fleet, without approximation
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-
 from edgemon._core.gauge import NumberWindow
 from edgemon._core.hist import Histogram
 from edgemon._core.moments import Moments
 from edgemon._core.sketch import QuantileSketch
 from edgemon.records import Row
+from edgemon.std import json
+from edgemon.std.collections.abc import Sequence
 
 # Distinct categories counted by name in one window of a text stream; the others add up under OTHER.
 MAX_CATEGORIES = 32

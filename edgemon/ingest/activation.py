@@ -8,10 +8,10 @@ names in EDGEMON_LISTEN_FDS.
 from __future__ import annotations
 
 import os
-import socket
-from collections.abc import MutableMapping
 
 from edgemon.errors import UsageError
+from edgemon.std import socket
+from edgemon.std.collections.abc import MutableMapping
 from edgemon.typed import NamedTuple
 
 FIRST_FD = 3

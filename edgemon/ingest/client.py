@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import select
-import socket
-from collections.abc import Iterable
 
+from edgemon.std import socket
+from edgemon.std.collections.abc import Iterable
 from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:

@@ -6,11 +6,8 @@ queue is read. Nothing is answered: what is wrong with a datagram is counted und
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
 import struct
-from collections.abc import Callable, Iterator
 
 from edgemon import log
 from edgemon._core.decode import Decoder
@@ -22,6 +19,9 @@ from edgemon.ingest.listener import CREDENTIALS
 from edgemon.ingest.protocol import DROPPED, Connection, Limits, Record, decoder
 from edgemon.metrics import Counters
 from edgemon.records import AckRequest
+from edgemon.std import socket
+from edgemon.std.collections.abc import Callable, Iterator
+from edgemon.std.contextlib import suppress
 from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _sender_of(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, int]:
     """(pid, uid); -1 where the kernel did not say."""
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
-            with contextlib.suppress(struct.error):
+            with suppress(struct.error):
                 pid, uid, _gid = CREDENTIALS.unpack(data)
                 return pid, uid
     return -1, -1

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import struct
-from collections.abc import Callable
 
 from edgemon.control import identity, listen
 from edgemon.errors import StorageError
 from edgemon.metrics import Counters
+from edgemon.std import socket
+from edgemon.std.collections.abc import Callable
 from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:

@@ -7,9 +7,6 @@ it is counted under its reason and the first one of a connection is reported bac
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-
 import msgpack
 
 from edgemon._core.decode import BadEventError, BadFrameError, Decoder, Stream
@@ -17,6 +14,8 @@ from edgemon._core.intake import StreamTable
 from edgemon.errors import ProtocolError
 from edgemon.metrics import Counters
 from edgemon.records import AckRequest, Failure, Label, Metric, Prediction
+from edgemon.std import json
+from edgemon.std.collections.abc import Callable, Iterator
 from edgemon.typed import Any, NamedTuple
 
 Record = Prediction | Label | Failure | Metric | AckRequest

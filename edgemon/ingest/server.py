@@ -9,10 +9,7 @@ breaks the protocol loses its own connection, with one line that says why.
 
 from __future__ import annotations
 
-import contextlib
 import select
-import socket
-from collections.abc import Callable, Iterator
 
 from edgemon import log
 from edgemon._core.intake import StreamTable
@@ -25,6 +22,9 @@ from edgemon.ingest.datagrams import Datagrams
 from edgemon.ingest.listener import REFUSED, Listener, bind
 from edgemon.ingest.protocol import DROPPED, Connection, Limits, Record, Shown, decoder
 from edgemon.metrics import Counters
+from edgemon.std import socket
+from edgemon.std.collections.abc import Callable, Iterator
+from edgemon.std.contextlib import suppress
 from edgemon.typed import NamedTuple, Protocol
 
 READ_BYTES = 64 * 1024
@@ -360,7 +360,7 @@ class Server:
             refusal = f"too many clients: {self.settings.max_clients} (ingest.max_clients)"
             self.counters.add(REFUSED, reason="too_many_clients")
         if refusal:
-            with sock, contextlib.suppress(OSError):
+            with sock, suppress(OSError):
                 sock.setblocking(False)
                 sock.send(b'{"error":"' + refusal.encode() + b'"}\n')
             return

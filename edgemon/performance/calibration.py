@@ -13,11 +13,11 @@ changes just that, is seen by truths alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from edgemon.drift import esr
 from edgemon.drift.labelled import LabelledProfile
 from edgemon.performance.watch import CLEARED, STARTED, Promised
+from edgemon.std.collections.abc import Sequence
 from edgemon.typed import Any, NamedTuple
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgpack
 
 from edgemon.drift.budget import ESTIMATE_SHARE, FAILURES_SHARE, TRUTH_SHARE, RatePlan, horizon
@@ -15,6 +13,7 @@ from edgemon.performance.outcome import Classified, Outcome, judge, task_of
 from edgemon.performance.scores import Scores, figures, merge
 from edgemon.performance.watch import CLEARED, STARTED, ErrorWatch, Promised
 from edgemon.records import Row
+from edgemon.std.collections.abc import Sequence
 from edgemon.typed import Any, NamedTuple, Protocol
 
 STATE_VERSION = 1

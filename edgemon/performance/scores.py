@@ -6,13 +6,13 @@ devices; `figures` turns a row into what a person reads. One formula each, for a
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
 
 from edgemon.drift.confidence import BINS
 from edgemon.performance.outcome import Classified, Measured
 from edgemon.records import Row
+from edgemon.std import json
+from edgemon.std.collections.abc import Mapping
 from edgemon.typed import Any
 
 # Classes told apart by name; the others are one, OTHER, whose pairs count as right or wrong all the same.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import select
-import signal
-from contextlib import suppress
+
+from edgemon.std import signal
+from edgemon.std.contextlib import suppress
 
 _READ_BYTES = 64 * 1024
 

@@ -6,9 +6,6 @@ most MAX_SERIES of them: what it makes up beyond is dropped and counted.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
-
 from edgemon import log
 from edgemon.config import PluginSettings
 from edgemon.flow.backoff import Backoff
@@ -16,6 +13,8 @@ from edgemon.metrics import Counters
 from edgemon.plugins import protocol
 from edgemon.plugins.process import NEVER, STOPPED, End, PluginProcess
 from edgemon.plugins.protocol import COLLECT, MAX_SERIES, Message
+from edgemon.std import random
+from edgemon.std.collections.abc import Callable
 
 DROPPED_VALUES = "edgemon_plugin_dropped_values_total"
 ERRORS = "edgemon_plugin_errors_total"

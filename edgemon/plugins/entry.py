@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from importlib import import_module
 
 from edgemon.errors import UsageError
+from edgemon.std.collections.abc import Callable
+from edgemon.std.importlib import import_module
 from edgemon.typed import Any
 
 GROUPS = {"collector": "edgemon.collectors", "sink": "edgemon.sinks"}

@@ -6,16 +6,15 @@ threads little is safe. Only PATH and a few others of the environment go on to a
 
 from __future__ import annotations
 
-import json
 import os
 import resource
-import signal
 import sys
-from contextlib import suppress
 
 from edgemon._core.process import die_with_parent
 from edgemon.plugins import Rejected, entry, protocol
 from edgemon.plugins.protocol import one_line
+from edgemon.std import json, signal
+from edgemon.std.contextlib import suppress
 from edgemon.typed import Any, NoReturn
 
 CANNOT_RUN = 126

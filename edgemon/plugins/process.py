@@ -14,12 +14,9 @@ cannot be interrupted; that is waited for without waiting. What is bounded, and 
 
 from __future__ import annotations
 
-import json
 import os
 import select
-import signal
 import time
-from collections.abc import Sequence
 
 from edgemon import log
 from edgemon.config import Config, PluginSettings
@@ -30,6 +27,8 @@ from edgemon.plugins import protocol
 from edgemon.plugins.child import Child
 from edgemon.plugins.protocol import BadLineError, Lines, Message, one_line
 from edgemon.program import own_program
+from edgemon.std import json, signal
+from edgemon.std.collections.abc import Sequence
 from edgemon.typed import NamedTuple, Protocol
 from edgemon.version import VERSION
 

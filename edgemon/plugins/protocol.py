@@ -5,11 +5,11 @@ docs/plugins.md is its specification. Whatever a plugin writes is bounded and ch
 
 from __future__ import annotations
 
-import json
 import math
 import re
 
 from edgemon.log import LEVELS
+from edgemon.std import json
 from edgemon.typed import NamedTuple
 
 VERSION = 1

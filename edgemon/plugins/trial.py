@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 
 from edgemon.config import Config, PluginSettings
 from edgemon.metrics import Counters
 from edgemon.plugins.process import End, PluginProcess, about, turn
 from edgemon.plugins.protocol import Message
+from edgemon.std.collections.abc import Callable
 
 _LONGEST_TURN_S = 60.0
 

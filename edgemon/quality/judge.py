@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from edgemon._core.gauge import QUALITY_TICK, RateChecks
 from edgemon.drift.rates import LOOKS, RareEvent
 from edgemon.drift.threshold import BlindDetectorError
 from edgemon.quality.kinds import QualityNews
+from edgemon.std.collections.abc import Callable
 from edgemon.typed import Any, NamedTuple
 
 NEVER = 2**63

@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import re
 from _operator import _compare_digest  # hmac's own, without hmac: that loads OpenSSL, 3.6 MB
-from collections.abc import Iterable
 
 from edgemon.config.remembered import MAX_TEXT_BYTES, Overlay
 from edgemon.errors import EdgemonError
+from edgemon.std.collections.abc import Iterable
 from edgemon.typed import NamedTuple
 
 try:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from edgemon.config import Config, FromAfar, apart
 from edgemon.errors import ConfigError, DamagedError, EdgemonError, StorageError
 from edgemon.remote.keys import read_keys
 from edgemon.remote.store import MAX_STARTS, Store
 from edgemon.spool.fs import OsFileSystem
+from edgemon.std.collections.abc import Callable
 
 
 def begin(config: Config) -> Config:

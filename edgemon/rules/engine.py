@@ -6,10 +6,9 @@ A rule holds by itself for each model, version, stream or series that has its fi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
 
 from edgemon.config.settings import RuleSettings
-from edgemon.config.units import format_duration
+from edgemon.config.amounts import format_duration
 from edgemon.flow.names import any_of
 from edgemon.records import Row
 from edgemon.rules.expression import truth
@@ -28,6 +27,7 @@ from edgemon.rules.figures import (
     is_wild,
 )
 from edgemon.rules.rule import Key, Notice, Rule
+from edgemon.std.collections.abc import Callable, Collection, Iterable, Mapping
 from edgemon.typed import NamedTuple
 
 # Reported metrics that rules name: what comes later is not looked at, and counted.

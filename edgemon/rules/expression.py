@@ -15,12 +15,12 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Iterator
 
 from edgemon.config.units import parse_duration
 from edgemon.rules import figures
 from edgemon.rules.figures import DEVICE, SCOPES, Figure, is_wild
 from edgemon.rules.units import ALL_UNITS, NUMBER, PERCENT, SHARE, unit_of_series
+from edgemon.std.collections.abc import Callable, Iterator
 from edgemon.typed import NamedTuple
 
 MAX_CHARACTERS = 500

@@ -6,10 +6,8 @@ edgemon.wire); what is looked at from time to time is put under its name by the 
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Callable, Iterator
 
 from edgemon.records import Row
 from edgemon.rules.units import (
@@ -23,6 +21,8 @@ from edgemon.rules.units import (
     Unit,
     unit_of_series,
 )
+from edgemon.std import json
+from edgemon.std.collections.abc import Callable, Iterator
 from edgemon.typed import NamedTuple
 
 # Whose figure it is; a rule holds once for each of the finest that it names.

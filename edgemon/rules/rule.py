@@ -6,15 +6,15 @@ An instance that is neither pending nor firing nor remembered for the rate limit
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
+from edgemon.config.amounts import format_duration
 from edgemon.config.settings import RuleSettings
-from edgemon.config.units import format_duration
 from edgemon.flow.limit import TellLimit
 from edgemon.flow.names import any_of
 from edgemon.rules.expression import Condition, comparisons, parse, truth
 from edgemon.rules.figures import Figure
 from edgemon.rules.units import shown
+from edgemon.std.collections.abc import Callable
 from edgemon.typed import NamedTuple
 
 # Instances of one rule: what comes later is not looked at, and counted.

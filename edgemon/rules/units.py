@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgemon.config.units import MAX_DURATION_S, format_duration
+from edgemon.config.amounts import MAX_DURATION_S, format_duration
 from edgemon.typed import NamedTuple
 
 _TIME = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}

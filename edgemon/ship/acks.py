@@ -9,10 +9,9 @@ that a stranger wrote.
 
 from __future__ import annotations
 
-import json
-
 from edgemon.errors import DamagedError
 from edgemon.records import KINDS
+from edgemon.std import json
 
 MAX_BYTES = 4096
 _MAX_SEQ = 2**63 - 1

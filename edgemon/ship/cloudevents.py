@@ -15,12 +15,12 @@ been set. `severity` is an extension attribute, so that a rule need not look int
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator
 
 from edgemon import wire
 from edgemon.records import Batch, Row
+from edgemon.std import json
+from edgemon.std.collections.abc import Iterator
 
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 

@@ -13,14 +13,12 @@ need no child. All steps together have `timeout_s`; with several addresses each 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import selectors
-import signal
-import socket
 import ssl
 
 from edgemon.ship.sink import NEVER
+from edgemon.std import json, signal, socket
 
 MAX_ADDRESSES = 8
 _MAX_ANSWER_BYTES = 4096

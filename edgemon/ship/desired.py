@@ -11,15 +11,15 @@ another; while a trial goes on every WATCH_S, connected or not, for the agent ju
 
 from __future__ import annotations
 
-import json
 from binascii import b2a_base64
-from collections.abc import Callable
 
 from edgemon import log
 from edgemon.control import Message
 from edgemon.errors import EdgemonError, UnreachableError
 from edgemon.metrics import Counters
 from edgemon.ship.sink import NEVER
+from edgemon.std import json
+from edgemon.std.collections.abc import Callable
 
 MIN_GAP_S = 5.0
 WATCH_S = 2.0

@@ -12,15 +12,15 @@ nobody has set yet, counts on in the month that is written there.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable
 
 from edgemon import log
 from edgemon.config import ShipSettings
 from edgemon.flow.bucket import TokenBucket
 from edgemon.metrics import Counters
 from edgemon.spool.fs import FileSystem, join, write_atomically
+from edgemon.std import json
+from edgemon.std.collections.abc import Callable
 
 PACKET_BYTES = 80
 # What a batch costs beside its frame: topic, properties, headers. For the rate, which is asked before.

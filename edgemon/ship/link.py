@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
-
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import Properties
 
 from edgemon.ship.metered import MeteredSocket
 from edgemon.ship.paho_client import client as paho
 from edgemon.ship.sink import NEVER, Key
+from edgemon.std.collections import deque
+from edgemon.std.collections.abc import Callable
 
 # The slowest link that counts as alive: what is in flight gets this much more time.
 _SLOWEST_BYTES_PER_S = 1024

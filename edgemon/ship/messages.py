@@ -14,7 +14,6 @@ Topics, below {topic_prefix}/{fleet}/{device}:
 
 from __future__ import annotations
 
-import json
 import time
 
 from paho.mqtt.packettypes import PacketTypes
@@ -24,6 +23,7 @@ from edgemon import log, wire
 from edgemon.errors import DamagedError
 from edgemon.ship import cloudevents
 from edgemon.ship.sink import HISTORICAL_S, Parcel, SinkContext
+from edgemon.std import json
 from edgemon.typed import NamedTuple
 from edgemon.version import VERSION
 

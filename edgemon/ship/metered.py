@@ -8,9 +8,10 @@ that is too large is refused.
 from __future__ import annotations
 
 import errno
-import socket
 import ssl
-from collections.abc import Callable
+
+from edgemon.std import socket
+from edgemon.std.collections.abc import Callable
 
 # Nothing that a broker has to tell us is larger: answers, and a receiver's confirmations.
 MAX_INCOMING_BYTES = 16 * 1024

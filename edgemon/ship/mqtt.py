@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import errno
 import selectors
-import socket
 import ssl
 import time
 
@@ -35,6 +34,7 @@ from edgemon.ship.paho_client import client as paho
 from edgemon.ship.secrets import read_credentials
 from edgemon.ship.sink import NEVER, Parcel, Sink, SinkContext
 from edgemon.spool.origin import client_suffix
+from edgemon.std import socket
 
 HTTP = b"HTTP/"
 

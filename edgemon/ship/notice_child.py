@@ -8,10 +8,8 @@ Certificates are verified, always. Secrets are read for each job, from files tha
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import smtplib
-import socket
 import ssl
 import sys
 from email.message import EmailMessage
@@ -20,6 +18,7 @@ from urllib.parse import urlsplit
 
 from edgemon.errors import ConfigError, EdgemonError
 from edgemon.ship.secrets import check_private
+from edgemon.std import json, socket
 from edgemon.typed import Any, BinaryIO
 from edgemon.version import VERSION
 

@@ -16,8 +16,6 @@ What is bounded, and what happens at the bound:
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Callable
 
 from edgemon import log
 from edgemon.config import ActionSettings, Config
@@ -27,6 +25,8 @@ from edgemon.metrics import Counters
 from edgemon.ship.uploader import Answer, Uploader
 from edgemon.spool.fs import FileSystem
 from edgemon.spool.notices import Notices, Waiting
+from edgemon.std import random
+from edgemon.std.collections.abc import Callable
 
 SENT = "edgemon_ship_notices_total"
 FAILED = "edgemon_ship_notice_failures_total"

@@ -16,8 +16,6 @@ What is bounded, and what happens at the bound:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from edgemon import log
 from edgemon.config import ShipSettings
 from edgemon.flow.backoff import Backoff
@@ -28,6 +26,7 @@ from edgemon.ship.limits import Limits
 from edgemon.ship.progress import Progress
 from edgemon.ship.sink import HISTORICAL_S, NEVER, Key, Parcel
 from edgemon.ship.trouble import MAX_TROUBLES, Trouble
+from edgemon.std.collections.abc import Callable
 from edgemon.typed import Protocol
 
 STORE_INTERVAL_S = 5.0

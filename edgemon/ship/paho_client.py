@@ -6,11 +6,12 @@ has them: whoever else imports one gets the real one.
 
 from __future__ import annotations
 
-import importlib
 import ssl  # noqa: F401  before paho: what it imports itself must be real
 import sys
 import urllib
-from types import ModuleType
+
+from edgemon.std import importlib
+from edgemon.std.types import ModuleType
 
 _UNUSED = ("urllib.parse", "urllib.request", "logging", "hashlib", "uuid")
 

@@ -19,9 +19,7 @@ import math
 import os
 import select
 import selectors
-import signal
 import time
-from collections.abc import Callable
 
 from edgemon import log, service
 from edgemon.config import Config, apart
@@ -44,6 +42,8 @@ from edgemon.ship.shipper import Shipper
 from edgemon.ship.sink import Sink, SinkContext
 from edgemon.ship.source import SpoolSource
 from edgemon.spool.fs import FileSystem, OsFileSystem, join
+from edgemon.std import signal
+from edgemon.std.collections.abc import Callable
 from edgemon.typed import TYPE_CHECKING
 from edgemon.version import VERSION
 

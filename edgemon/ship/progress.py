@@ -14,7 +14,7 @@ Where a receiver has to confirm (`ship.confirm = "receiver"`) a batch goes throu
 
 from __future__ import annotations
 
-from collections import deque
+from edgemon.std.collections import deque
 
 # Batches that are not done, or wait for one before them. At the bound the lane takes no more, until
 # the batch that holds it up is acknowledged, confirmed or quarantined.

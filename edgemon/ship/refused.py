@@ -8,12 +8,11 @@ forgetting tells it twice, which says nothing new.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-
 from edgemon import log
 from edgemon.errors import EdgemonError
 from edgemon.spool.fs import FileSystem, join, write_atomically
+from edgemon.std import json
+from edgemon.std.collections.abc import Callable
 from edgemon.typed import NamedTuple
 
 MAX_NOTES = 256

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import sys
-from collections.abc import Iterator
 
 from edgemon._core.crc32c import crc32c
 from edgemon.errors import EdgemonError
 from edgemon.ship.s3_store import Place, code_of, connect, explain, status_of
+from edgemon.std import json
+from edgemon.std.collections.abc import Iterator
 from edgemon.typed import Any, BinaryIO
 
 PART_BYTES = 8 << 20

@@ -13,7 +13,6 @@ that comes after a crash cuts there again.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
@@ -22,6 +21,7 @@ from edgemon._core.crc32c import crc32c
 from edgemon.records import KINDS
 from edgemon.ship.sink import Key, Parcel
 from edgemon.spool.fs import FileSystem, join, write_atomically
+from edgemon.std import json
 
 SUFFIX = ".msgpack.zst"
 # Below progress.MAX_AHEAD: the shipper hands out no more of a kind before one is acknowledged.

@@ -15,11 +15,11 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
-from collections.abc import Iterator
 
 from edgemon.config import MqttSettings
 from edgemon.config.private import exposed
 from edgemon.errors import ConfigError, Fault
+from edgemon.std.collections.abc import Iterator
 from edgemon.typed import NamedTuple
 
 PASSWORD, CERT, KEY, CA = (f"EDGEMON_MQTT_{name}" for name in ("PASSWORD", "CERT", "KEY", "CA"))

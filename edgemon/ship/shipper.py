@@ -19,9 +19,7 @@ time: after STRIKES connections that ended with this batch alone under way it is
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable
 
 from edgemon import log
 from edgemon.config import ShipSettings
@@ -31,6 +29,8 @@ from edgemon.records import KINDS
 from edgemon.ship.limits import Limits
 from edgemon.ship.outbox import Outbox, Source
 from edgemon.ship.sink import NEVER, Key, Sink
+from edgemon.std import random
+from edgemon.std.collections.abc import Callable
 
 POLL_S = 30.0  # how often the spool is looked at without a nudge
 STABLE_S = 60.0

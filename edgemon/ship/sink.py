@@ -18,10 +18,9 @@ A new sink is one file here and one line in SINKS, and passes tests/ship/test_si
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
-
 from edgemon.errors import UsageError
+from edgemon.std import importlib
+from edgemon.std.collections.abc import Callable
 from edgemon.typed import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from edgemon.records import KINDS
 from edgemon.ship.refused import Note
 from edgemon.ship.sink import Parcel
@@ -13,6 +11,7 @@ from edgemon.spool.fs import FileSystem, join
 from edgemon.spool.gaps import GapLedger, missing_ranges
 from edgemon.spool.quarantine import Quarantine
 from edgemon.spool.reader import SpoolReader
+from edgemon.std.collections.abc import Callable
 
 _STREAM_DIGITS = 32
 

@@ -11,12 +11,11 @@ The child is this program itself (`edgemon ship --uploads`, `--notices`), so it 
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import time
 
 from edgemon.program import own_program
+from edgemon.std import json, signal
 from edgemon.typed import NamedTuple
 
 _MAX_ANSWER_BYTES = 64 * 1024

@@ -21,10 +21,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Callable
-from contextlib import suppress
 
 from edgemon.errors import LockedError
+from edgemon.std.collections.abc import Callable
+from edgemon.std.contextlib import suppress
 from edgemon.typed import Protocol
 
 _SECTOR_BYTES = 4096

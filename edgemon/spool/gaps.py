@@ -24,11 +24,11 @@ The payload of slots.py, little-endian, 52 bytes an entry:
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 
 from edgemon.records import KINDS, Event
 from edgemon.spool import layout, slots
 from edgemon.spool.fs import FileSystem, join
+from edgemon.std.collections.abc import Iterable
 from edgemon.typed import NamedTuple
 
 # Only ever appended to: the index is on disk.

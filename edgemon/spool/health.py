@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 
 from edgemon.metrics import Counters
 from edgemon.spool.fs import FileSystem
+from edgemon.std.collections.abc import Callable
 
 FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 

@@ -8,13 +8,13 @@ took since then is written again, into another one.
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import suppress
 
 from edgemon.spool import layout
 from edgemon.spool.fs import File, FileSystem, join
 from edgemon.spool.segment import Header
+from edgemon.std.collections import deque
+from edgemon.std.collections.abc import Callable, Iterable
+from edgemon.std.contextlib import suppress
 
 # Files of a lane that the disk does not let go; with more of them no new one is begun.
 MAX_STUCK_FILES = 32

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import re
 import time
-from contextlib import suppress
 
 from edgemon.spool.fs import FileSystem, join, write_atomically
+from edgemon.std.contextlib import suppress
 from edgemon.typed import NamedTuple
 
 MAX_WAITING = 256

@@ -12,8 +12,6 @@ with the same ones (origin.py). Then they go on under a new id.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from edgemon.errors import StorageError
 from edgemon.records import KINDS
 from edgemon.spool import layout, watermark
@@ -30,6 +28,7 @@ from edgemon.spool.recovery import Recoverer
 from edgemon.spool.segment import Entry, read_record, scan
 from edgemon.spool.slots import SlotFile
 from edgemon.spool.watermark import Watermark
+from edgemon.std.collections.abc import Callable
 from edgemon.typed import NamedTuple
 from edgemon.zstd import zstandard
 

@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import struct
 from _blake2 import blake2b
-from collections.abc import Sequence
 
 from edgemon.records import KINDS
 from edgemon.spool import layout, slots
 from edgemon.spool.fs import FileSystem, join, write_atomically
+from edgemon.std.collections.abc import Sequence
 from edgemon.typed import NamedTuple
 
 _MACHINE_FILES = ("/etc/machine-id", "/var/lib/dbus/machine-id")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from edgemon.spool.fs import FileSystem
 from edgemon.spool.health import FULL, Health
 from edgemon.spool.journal import Journal, Journals
 from edgemon.spool.lane import Lane
 from edgemon.spool.retention import Retention
+from edgemon.std.collections.abc import Callable
 
 # One write removes so many segments for room, and moves to so many new files, before it gives up for now.
 MAX_EVICTIONS_PER_WRITE = 4

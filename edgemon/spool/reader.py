@@ -7,13 +7,12 @@ and counts. The shipper notes what it skips (ship/source.py), and the agent make
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from edgemon.records import KINDS
 from edgemon.spool import layout
 from edgemon.spool.fs import FileSystem, join, reader_of
 from edgemon.spool.segment import Damage, Entry, read_record, scan
 from edgemon.spool.watermark import Watermark, nothing, read_watermark
+from edgemon.std.collections.abc import Iterator
 from edgemon.typed import NamedTuple
 
 

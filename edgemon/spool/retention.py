@@ -12,8 +12,6 @@ use all but two segments of the spool, which are for the kinds that nobody can h
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from edgemon.records import KINDS
 from edgemon.spool import layout, watermark
 from edgemon.spool.cursor import read_cursor
@@ -26,6 +24,7 @@ from edgemon.spool.origin import Witness
 from edgemon.spool.segment import Entry, scan
 from edgemon.spool.slots import SlotFile
 from edgemon.spool.watermark import Watermark
+from edgemon.std.collections.abc import Callable
 from edgemon.typed import Protocol
 
 # Before 2020 no clock was right: such ages count from the moment at which the spool was opened.

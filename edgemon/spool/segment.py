@@ -30,10 +30,10 @@ A damaged record is left at the next place where bytes 0–12 of a record and a 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
 
 from edgemon._core.crc32c import crc32c
 from edgemon.records import KINDS
+from edgemon.std.collections.abc import Callable, Iterator
 from edgemon.typed import NamedTuple
 
 FORMAT_VERSION = 1

@@ -6,8 +6,6 @@ no damage. What an agent would mend at its next start is damage here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 from edgemon.records import KINDS
 from edgemon.spool import layout, slots
 from edgemon.spool.cursor import cursor_is_whole, read_cursor
@@ -16,6 +14,7 @@ from edgemon.spool.gaps import SLOT_BYTES, GapLedger, missing_ranges
 from edgemon.spool.origin import read_origin
 from edgemon.spool.segment import Damage, is_foreign_version, scan
 from edgemon.spool.watermark import Watermark, read_watermark
+from edgemon.std.collections.abc import Callable, Iterator
 from edgemon.typed import NamedTuple
 
 

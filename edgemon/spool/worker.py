@@ -10,16 +10,16 @@ given something to do, or when what it wrote is due to be synced.
 from __future__ import annotations
 
 import os
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import suppress
 
 from edgemon.metrics import Counters
 from edgemon.records import KINDS, Batch
 from edgemon.spool.gaps import Gap
 from edgemon.spool.writer import Spool
+from edgemon.std import threading
+from edgemon.std.collections import deque
+from edgemon.std.collections.abc import Callable, Iterable
+from edgemon.std.contextlib import suppress
 from edgemon.typed import NamedTuple
 
 QUEUE_SIZE_BYTES = 16 << 20

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
 
 from edgemon.metrics import Counters
 from edgemon.records import KINDS
@@ -36,6 +35,7 @@ from edgemon.spool.quarantine import Quarantine
 from edgemon.spool.retention import Retention
 from edgemon.spool.segment import HEADER_BYTES, encode_record, parse_header
 from edgemon.spool.usage import SpoolUsage, usage_of
+from edgemon.std.collections.abc import Callable, Iterable
 from edgemon.typed import Protocol
 from edgemon.zstd import zstandard
 

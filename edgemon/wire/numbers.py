@@ -6,9 +6,8 @@ again; it may turn out not to fit the next batch, and then the choice is made an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 from edgemon._core import columns as core
+from edgemon.std.collections.abc import Callable, Iterator
 from edgemon.typed import NamedTuple
 from edgemon.wire import scheme
 

@@ -5,10 +5,9 @@ Raises one of MALFORMED for whatever does not fit together; the decoder turns it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from edgemon._core import columns as core
 from edgemon.records import Column, Value
+from edgemon.std.collections.abc import Iterator
 from edgemon.typed import Any
 from edgemon.wire import scheme
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 
 import msgpack
 
 from edgemon.records import Batch, Column, Row, Rows, Value
+from edgemon.std.collections.abc import Sequence
 from edgemon.typed import Any
 from edgemon.wire import scheme, text
 

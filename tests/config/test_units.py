@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgemon.config import units
+from edgemon.config import amounts, units
+from edgemon.config.amounts import format_duration, format_size
 from edgemon.config.units import (
-    format_duration,
-    format_size,
     guess_duration,
     guess_size,
     parse_duration,
@@ -24,7 +23,7 @@ microseconds = st.integers(0, 3650 * 86_400 * 10**6)
 
 
 def test_the_examples_in_the_docstrings_hold() -> None:
-    assert doctest.testmod(units).failed == 0
+    assert doctest.testmod(amounts).failed == doctest.testmod(units).failed == 0
 
 
 @pytest.mark.parametrize(
