@@ -192,7 +192,11 @@ class OsLock:
 
 
 class OsFileSystem:
-    """The real one. Files are readable by the owner and the group, writable by the owner."""
+    """The real one. Files are readable by the owner and the group, writable by the owner.
+
+    What root makes in somebody's folder is his: a command at the device would otherwise leave what the service, which
+    is another user, cannot read.
+    """
 
     __slots__ = ("syncs", "written_bytes")
 
@@ -201,7 +205,7 @@ class OsFileSystem:
         self.written_bytes = 0
 
     def open(self, path: str) -> File:
-        return OsFile(self, os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+        return OsFile(self, _open(path))
 
     def read(self, path: str, offset: int, length: int) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -230,6 +234,10 @@ class OsFileSystem:
         parent = os.path.dirname(path) or "."
         self.make_dir(parent)
         os.mkdir(path, 0o750)
+        if os.geteuid() == 0:
+            owner = os.stat(parent)
+            with suppress(OSError):
+                os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
         with suppress(PermissionError):  # a parent that we may pass through and not read
             self.sync_dir(parent)
 
@@ -252,7 +260,7 @@ class OsFileSystem:
         return status.f_bavail * status.f_frsize
 
     def lock(self, path: str) -> Lock:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        fd = _open(path)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -268,3 +276,24 @@ class OsFileSystem:
             os.ftruncate(fd, 0)
             os.pwrite(fd, b"%d\n" % os.getpid(), 0)
         return OsLock(fd)
+
+
+def _open(path: str) -> int:
+    """For writing. Root follows no link in a folder of somebody else, who could have laid it to any file."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    if os.geteuid() != 0:
+        return os.open(path, flags, 0o640)
+    parent, _, name = path.rpartition("/")
+    folder = os.open(parent or ("/" if path[:1] == "/" else "."), os.O_PATH | os.O_CLOEXEC)
+    try:
+        owner = os.fstat(folder)
+        if owner.st_uid == 0:
+            return os.open(path, flags, 0o640)
+        fd = os.open(name, flags | os.O_NOFOLLOW, 0o640, dir_fd=folder)
+        found = os.fstat(fd)
+        if found.st_uid == 0 and found.st_nlink == 1:
+            with suppress(OSError):  # root without the right to give away, as in a container
+                os.fchown(fd, owner.st_uid, owner.st_gid)
+        return fd
+    finally:
+        os.close(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -249,3 +250,29 @@ def test_a_full_disk_takes_what_fits_and_says_so() -> None:
     assert fs.read("/d/f", 0, 99) == b"1234567890"
     file.write_at(0, b"overwriting needs no room"[:10])
     assert fs.free_bytes("/d") == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it gives folders away")
+def test_what_root_makes_in_somebodys_folder_is_his(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, 1234, 1235)
+    fs = OsFileSystem()
+    write_atomically(fs, f"{theirs}/f", b"kept")
+    fs.make_dir(f"{theirs}/a/b")
+    fs.lock(f"{theirs}/a/b/lock").release()
+    for made in ("f", "a", "a/b", "a/b/lock"):
+        found = (theirs / made).stat()
+        assert (found.st_uid, found.st_gid) == (1234, 1235), made
+    assert fs.read(f"{theirs}/f", 0, 99) == b"kept"
+    # A link of his to a file of root's: neither written nor given away.
+    (tmp_path / "ours").write_bytes(b"of root")
+    (theirs / "link").symlink_to(tmp_path / "ours")
+    with pytest.raises(OSError, match="symbolic links"):
+        fs.open(f"{theirs}/link")
+    (theirs / "hard").hardlink_to(tmp_path / "ours")
+    fs.open(f"{theirs}/hard").close()
+    assert (tmp_path / "ours").stat().st_uid == 0
+    # In a folder of root's all is as ever.
+    (tmp_path / "link").symlink_to(tmp_path / "ours")
+    fs.open(f"{tmp_path}/link").close()
