@@ -120,19 +120,21 @@ check_glibc() { # $1: what it needs
 # -- take away
 
 remove() {
-    if systemd; then
-        systemctl disable --now edgemon-burst.timer edgemon-agent.socket edgemon-metrics.socket edgemon-agent.service \
-            edgemon-ship.service >/dev/null 2>&1 || true
-    fi
     if [ -z "$root" ] && have dpkg && dpkg -s edgemon >/dev/null 2>&1; then
         if [ -n "$purge" ]; then dpkg --purge edgemon; else dpkg --remove edgemon; fi
+    elif systemd; then
+        systemctl disable --now edgemon-burst.timer edgemon-agent.socket edgemon-metrics.socket edgemon-agent.service \
+            edgemon-ship.service >/dev/null 2>&1 || true
     fi
     rm -f "$root/usr/local/bin/edgemon"
     for unit in edgemon-agent.service edgemon-ship.service edgemon-burst.service edgemon-burst.timer edgemon-agent.socket \
         edgemon-metrics.socket; do
-        rm -f "$root/etc/systemd/system/$unit"
-        rm -rf "$root/etc/systemd/system/$unit.d"
-        rm -f "$root/etc/systemd/system/"*".wants/$unit"
+        path=$root/etc/systemd/system/$unit
+        # Of a .deb's units what is enabled stays so, for when it comes back.
+        [ ! -e "$path" ] || rm -f "$path" "$root/etc/systemd/system/"*".wants/$unit"
+        rm -f "$path.d/single-file.conf"
+        # Others than that are the administrator's.
+        if [ -n "$purge" ]; then rm -rf "$path.d"; else rmdir "$path.d" 2>/dev/null || true; fi
     done
     if systemd; then systemctl daemon-reload || true; fi
     if [ -n "$purge" ]; then

@@ -1,23 +1,31 @@
 """A Debian with systemd in a container of its own (systemd-nspawn): the .deb is installed there as on a device.
 
-The root file system is made once, in build/amd64/system; each container writes to a copy of it.
+The root file system is made once, in build/amd64/system; each container writes to a copy of it. It has a loopback of
+its own and no other network; `Container.network` brings a test's servers there.
 """
 
 from __future__ import annotations
 
+import ctypes
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edgemon.version import VERSION
 from tests.servers import wait_for
 
 ROOT = Path(__file__).parent.parent.parent
 SYSTEM = ROOT / "build/amd64/system"
+DEB = ROOT / f"dist/edgemon_{VERSION}_amd64.deb"
+AGENT, SHIP = "edgemon-agent.service", "edgemon-ship.service"
+CONFIG = "/etc/edgemon/edgemon.toml"
 NEEDED = ("systemd-nspawn", "mmdebstrap", "nsenter")
 
 
@@ -58,6 +66,52 @@ class Container:
         assert not check or done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done
 
+    def write(self, path: str, text: str, mode: int = 0o644) -> None:
+        """A file of root's."""
+        file = self.root / path.removeprefix("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(mode)
+
+    def configure(self, text: str) -> None:
+        """Start both halves anew with this configuration."""
+        self.write(CONFIG, text)
+        self.run("systemctl", "restart", AGENT, SHIP)
+
+    def drop_in(self, unit: str, text: str) -> None:
+        """What `systemctl edit` makes; "" takes it away. The unit starts anew."""
+        folder = self.root / f"etc/systemd/system/{unit}.d"
+        if text:
+            self.write(f"/etc/systemd/system/{unit}.d/override.conf", text)
+        else:
+            shutil.rmtree(folder)
+        self.run("systemctl", "daemon-reload")
+        self.run("systemctl", "restart", unit)
+
+    def send(self, *events: dict[str, Any]) -> None:
+        """As an application, until all are on disk."""
+        lines = "".join(json.dumps(event) + "\n" for event in events)
+        self.run("edgemon", "send", "-", text=lines)
+
+    def status(self) -> dict[str, Any]:
+        """{"agent": …, "ship": …}; {} while the agent does not answer."""
+        said = self.run("edgemon", "status", "--json", check=False).stdout
+        found: dict[str, Any] = json.loads(said) if said.startswith("{") else {}
+        return found
+
+    @contextmanager
+    def network(self) -> Iterator[None]:
+        """What this thread opens and starts is on the container's loopback."""
+        ours = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        theirs = os.open(f"/proc/{self.leader}/ns/net", os.O_RDONLY)
+        try:
+            _enter(theirs)
+            yield
+        finally:
+            _enter(ours)
+            os.close(ours)
+            os.close(theirs)
+
     def show(self, unit: str, property_: str) -> str:
         """A property of a unit."""
         return self.run(
@@ -69,6 +123,12 @@ class Container:
             lambda: self.run("systemctl", "is-active", unit, check=False).stdout == "active\n",
             60, f"{unit} is active",
         )  # fmt: skip
+
+
+def _enter(network: int) -> None:
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.setns(network, 0x40000000) != 0:  # CLONE_NEWNET
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 @contextmanager

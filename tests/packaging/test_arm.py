@@ -10,41 +10,19 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from edgemon.version import VERSION
 from tests.e2e.harness import Application, Device, Receiver, prediction
+from tests.packaging.conftest import Binary
+from tests.packaging.container import ROOT
 from tests.servers import Mosquitto, wait_for
 
-ROOT = Path(__file__).parent.parent.parent
 PREDICTIONS = 10_000
 CHUNK = 1_000
 BROKER_GONE, AGENT_KILLED, BROKER_BACK = 3_000, 5_000, 8_000
 
 pytestmark = pytest.mark.slow
-
-
-class Binary(NamedTuple):
-    """program: the words that start it.  deb: the package of the same build."""
-
-    arch: str
-    program: list[str]
-    deb: Path
-
-
-@pytest.fixture(scope="module", params=["amd64", "arm64", "armhf"])
-def binary(request: pytest.FixtureRequest) -> Binary:
-    arch: str = request.param
-    file = ROOT / f"dist/edgemon-{VERSION}-linux-{arch}"
-    if not file.exists():
-        pytest.skip(f"needs {file.name}: make binary ARCH={'host' if arch == 'amd64' else arch}")
-    program = [str(file)]
-    if arch != "amd64":
-        # Where the emulator finds the C library of that processor; children inherit it.
-        program = ["env", f"QEMU_LD_PREFIX={ROOT}/build/{arch}/root", *program]
-    return Binary(arch, program, ROOT / f"dist/edgemon_{VERSION}_{arch}.deb")
 
 
 def selftest(program: list[str], folder: Path) -> dict[str, str]:

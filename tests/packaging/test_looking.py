@@ -5,28 +5,15 @@ may open Unix sockets alone, as docs/looking.md says; `top` and `report` of the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
-from tests.packaging.container import ROOT, Container, booted
-from tests.packaging.test_systemd import AGENT, DEB, SHIP, probe, send
+from tests.packaging.container import AGENT, ROOT, Container
+from tests.packaging.test_systemd import probe, send
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not DEB.exists(), reason=f"needs {DEB.name}: make binary"),
-]
+pytestmark = pytest.mark.slow
 DOCS = (ROOT / "docs/looking.md").read_text(encoding="utf-8")
 GET = r'exec 3<>/dev/tcp/127.0.0.1/9464; printf "GET /metrics HTTP/1.1\r\n\r\n" >&3; cat <&3'
-
-
-@pytest.fixture(scope="module")
-def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
-    with booted(tmp_path_factory.mktemp("container")) as made:
-        made.run("dpkg", "-i", f"/dist/{DEB.name}")
-        made.wait_active(AGENT)
-        made.wait_active(SHIP)
-        yield made
 
 
 def test_a_port_is_handed_over_as_the_documentation_says(container: Container) -> None:

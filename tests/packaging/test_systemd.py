@@ -5,39 +5,24 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from edgemon.version import VERSION
-from tests.packaging.container import ROOT, Container, booted
+from tests.packaging.container import AGENT, DEB, SHIP, Container
 from tests.servers import wait_for
 
-DEB = ROOT / f"dist/edgemon_{VERSION}_amd64.deb"
-AGENT, SHIP = "edgemon-agent.service", "edgemon-ship.service"
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not DEB.exists(), reason=f"needs {DEB.name}: make binary"),
-]
-
-
-@pytest.fixture(scope="module")
-def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
-    with booted(tmp_path_factory.mktemp("container")) as made:
-        made.run("dpkg", "-i", f"/dist/{DEB.name}")
-        made.wait_active(AGENT)
-        made.wait_active(SHIP)
-        yield made
+pytestmark = pytest.mark.slow
 
 
 def send(container: Container, first: int, count: int) -> None:
-    lines = [
-        json.dumps({"model": "m", "id": number, "output": number / 7})
-        for number in range(first, first + count)
-    ]
-    container.run("edgemon", "send", "-", text="\n".join(lines) + "\n")
+    container.send(
+        *(
+            {"model": "m", "id": number, "output": number / 7}
+            for number in range(first, first + count)
+        )
+    )
 
 
 def process_status(container: Container, unit: str) -> dict[str, str]:
@@ -146,6 +131,20 @@ def test_a_burst_ships_and_ends(container: Container) -> None:
     assert container.show("edgemon-burst.service", "Result") == "success"
     assert container.show("edgemon-burst.service", "ActiveState") == "inactive"
     container.run("systemctl", "start", SHIP)
+
+
+def test_commands_of_root_leave_nothing_that_the_services_cannot_read(
+    container: Container,
+) -> None:
+    container.run("systemctl", "stop", SHIP)
+    send(container, 4000, 10)
+    container.run("systemctl", "stop", AGENT)
+    for words in ("selftest", "spool repair", "ship --once", "remote clear"):
+        container.run("edgemon", *words.split())
+    theirs = container.run("find", "/var/lib/edgemon", "/run/edgemon", "!", "-user", "edgemon")
+    assert theirs.stdout == ""
+    container.run("systemctl", "start", AGENT, SHIP)
+    container.wait_active(AGENT)
 
 
 def test_upgrade_and_downgrade_keep_the_spool_then_removal_and_purge(

@@ -1,0 +1,134 @@
+"""install.sh under a real systemd, given the single file and the .deb: from nothing to a running status and back."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgemon.version import VERSION
+from tests.packaging.container import AGENT, CONFIG, DEB, ROOT, SHIP, Container, booted
+from tests.servers import wait_for
+
+FILE = f"edgemon-{VERSION}-linux-amd64"
+PLUGIN = """#!/bin/sh
+while read -r line; do
+    case $line in
+    '{"op":"start",'*) echo '{"hello":1}' ;;
+    *) echo '{"values":{"answer":42}}' ;;
+    esac
+done
+"""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not DEB.exists(), reason=f"needs {DEB.name}: make binary"),
+]
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
+    """Without edgemon; /kit has install.sh and the units."""
+    with booted(tmp_path_factory.mktemp("container")) as made:
+        shutil.copytree(ROOT / "systemd", made.root / "kit/systemd")
+        shutil.copy(ROOT / "packaging/install.sh", made.root / "kit")
+        yield made
+
+
+def install(container: Container, file: str) -> None:
+    said = container.run("sh", "/kit/install.sh", f"/dist/{file}").stdout
+    assert "checks done: 0 failed" in said  # of the self-test
+    assert "  agent    alive" in said and "  shipper  file:" in said  # of the status
+    for unit in (AGENT, SHIP):
+        container.wait_active(unit)
+        assert container.show(unit, "UnitFileState") == "enabled"
+    stat = container.run("stat", "-c", "%U %G %a", "/var/lib/edgemon", "/run/edgemon").stdout
+    assert stat == "edgemon edgemon 750\nedgemon edgemon 755\n"
+
+
+def purge(container: Container) -> None:
+    container.run("sh", "/kit/install.sh", "--uninstall", "--purge")
+    for gone in ("var/lib/edgemon", "etc/edgemon", "usr/local/bin/edgemon", "usr/lib/edgemon"):
+        assert not (container.root / gone).exists(), gone
+    assert "edgemon" not in (container.root / "etc/passwd").read_text()
+    units = container.run("systemctl", "list-unit-files", "edgemon*", "--no-legend", check=False)
+    assert units.stdout == ""
+
+
+def unpacked(container: Container) -> list[Path]:
+    return list(container.root.glob("var/lib/edgemon/unpacked-edgemon-agent/_MEI*"))
+
+
+def worker(container: Container) -> str:
+    """The process that the unpacking one waits for."""
+    main = container.show(AGENT, "MainPID")
+    return container.run("cat", f"/proc/{main}/task/{main}/children").stdout.strip()
+
+
+def test_the_single_file_as_units(bare: Container) -> None:
+    install(bare, FILE)
+    assert len(unpacked(bare)) == 1
+
+    # A watchdog that bites, a plugin and a command of a rule: all from the file that unpacks itself.
+    bare.write("/usr/local/bin/collects", PLUGIN, 0o755)
+    bare.write("/usr/local/bin/note", "#!/bin/sh\necho fired >/var/lib/edgemon/noted\n", 0o755)
+    bare.drop_in(AGENT, "[Service]\nWatchdogSec=4\n")
+    bare.configure("""
+[system]
+interval = "1s"
+[ship]
+sink = "none"
+[plugins.deep]
+command = ["/usr/local/bin/collects"]
+[[rules]]
+when = "metric.queue > 3"
+do = ["exec:note"]
+[actions.note]
+command = ["/usr/local/bin/note"]
+""")
+    bare.wait_active(AGENT)
+    wait_for(
+        lambda: bare.status().get("agent", {}).get("system", {}).get("deep_answer") == 42,
+        60, "the plugin's value",
+    )  # fmt: skip
+    bare.send({"metric": "queue", "value": 9})
+    wait_for((bare.root / "var/lib/edgemon/noted").exists, 60, "the command ran")
+
+    before = bare.show(AGENT, "MainPID")
+    bare.run("kill", "-STOP", worker(bare))
+    wait_for(lambda: bare.show(AGENT, "MainPID") not in ("0", before), 60, "a new agent")
+    bare.wait_active(AGENT)
+    assert bare.show(AGENT, "NRestarts") == "1"
+    assert len(unpacked(bare)) == 1  # what the killed one had unpacked is gone
+
+    bare.send(*({"model": "m", "output": number} for number in range(100)))
+    bare.run("systemctl", "stop", AGENT)
+    assert bare.show(AGENT, "Result") == "success" and unpacked(bare) == []
+    rows = bare.run("edgemon", "spool", "cat", "--kind", "agg", "--config", CONFIG).stdout
+    assert '"n":100' in rows.replace(" ", "")
+    purge(bare)
+
+
+@pytest.mark.parametrize("file", [FILE, DEB.name], ids=["file", "deb"])
+def test_taken_away_and_put_back_it_is_as_it_was(bare: Container, file: str) -> None:
+    install(bare, file)
+    bare.drop_in(SHIP, "[Service]\nNice=5\n")
+    bare.run("sh", "/kit/install.sh", "--uninstall")
+    assert bare.run("systemctl", "is-active", AGENT, SHIP, check=False).stdout == "inactive\n" * 2
+    assert (bare.root / "var/lib/edgemon/spool").is_dir() and (bare.root / CONFIG[1:]).exists()
+    install(bare, file)
+    assert bare.show(SHIP, "Nice") == "5"
+    purge(bare)
+
+
+def test_what_was_disabled_stays_so_when_the_package_comes_back(bare: Container) -> None:
+    install(bare, DEB.name)
+    bare.run("systemctl", "disable", "--now", SHIP)
+    bare.run("dpkg", "--remove", "edgemon")
+    bare.run("dpkg", "--install", f"/dist/{DEB.name}")
+    bare.wait_active(AGENT)
+    assert bare.show(SHIP, "UnitFileState") == "disabled"
+    assert bare.run("systemctl", "is-active", SHIP, check=False).stdout == "inactive\n"
+    purge(bare)
