@@ -30,6 +30,7 @@ class Operator:
     def __init__(self, broker: Mosquitto, device: Device) -> None:
         self.broker, self.device = broker, device
         self.listener = Listener(broker.port, f"{BASE}/#")
+        self._awaited = 0  # reports up to the last one that was waited for
 
     def publish(self, payload: bytes) -> None:
         """Retained."""
@@ -60,17 +61,26 @@ class Operator:
         return [one.removeprefix(prefix) for one in types if one.startswith(prefix)]
 
     def await_status(self, status: str, revision: int) -> dict[str, Any]:
-        def reached() -> bool:
-            latest = self.latest()
-            return (latest["status"], latest["revision"]) == (status, revision)
+        """The next report that says so, whatever was told since: on a busy machine a trial may be over already."""
 
-        wait_for(reached, 60.0, f"{status} {revision}: {self.reports()[-2:]} {self.device.log()}")
-        return self.latest()
+        def reached() -> dict[str, Any] | None:
+            for place, report in enumerate(self.reports()[self._awaited :], self._awaited + 1):
+                if (report["status"], report["revision"]) == (status, revision):
+                    self._awaited = place
+                    return report
+            return None
+
+        try:
+            found = wait_for(reached, 60.0, f"{status} {revision}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.reports()[-2:]} {self.device.log()}") from error
+        assert found is not None
+        return found
 
 
 @pytest.fixture
 def operator(mosquitto: Mosquitto, short_tmp: Path) -> Iterator[Operator]:
-    device = Device(short_tmp, mosquitto.port, confirm="6s")
+    device = Device(short_tmp, mosquitto.port, confirm="8s")
     made = Operator(mosquitto, device)
     yield made
     made.listener.close()
@@ -133,7 +143,7 @@ def test_cut_off_on_trial_the_device_comes_back_and_tells_it_when_it_can(
     mosquitto: Mosquitto, short_tmp: Path
 ) -> None:
     proxy = Proxy(mosquitto.port)
-    device = Device(short_tmp, proxy.port, confirm="5s")
+    device = Device(short_tmp, proxy.port, confirm="8s")
     operator = Operator(mosquitto, device)
     try:
         program = device.run("run")
