@@ -28,6 +28,8 @@ from edgemon.std import json, socket
 from edgemon.std.collections.abc import Callable
 from edgemon.std.contextlib import suppress
 
+# How long the shipper waits for the agent's answer: the one thing that holds its loop, and only while an agent hangs.
+PATIENCE_S = 1.0
 MAX_REQUEST_BYTES = 64 * 1024
 MAX_REPLY_BYTES = 4 * 1024 * 1024
 MAX_CLIENTS = 8

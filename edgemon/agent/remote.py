@@ -18,7 +18,7 @@ from edgemon.agent.redact import load_pseudonyms
 from edgemon.agent.trial import Trial
 from edgemon.config import Config, apart
 from edgemon.config.remembered import Remembered
-from edgemon.control import Handler, Message, tell
+from edgemon.control import PATIENCE_S, Handler, Message, tell
 from edgemon.errors import ConfigError, DamagedError, EdgemonError, StorageError, UsageError
 from edgemon.records import Event
 from edgemon.remote.keys import read_keys
@@ -45,6 +45,7 @@ class Remote:
         self._trial: Trial | None = None
         self._former: Config | None = None  # in force before the trial, where this process knows
         self._refused: dict[str, object] | None = None  # the last one
+        self._late = ""  # digest of a message whose judgement the shipper did not wait for
 
     def start(self) -> None:
         """Go on where the last process ended."""
@@ -79,7 +80,13 @@ class Remote:
             message = a2b_base64(text)
         except ValueError as error:
             raise UsageError(f'"message" is base64: {error}') from None
+        sha256 = digest(message)
+        if sha256 == self._late:  # it asks again for the answer that it missed
+            self._late = ""
+            return self.report()
+        began_s = time.monotonic()
         self._receive(message, online=request.get("online") is True)
+        self._late = sha256 if time.monotonic() - began_s > PATIENCE_S else ""
         return self.report()
 
     def remote(self, request: Message) -> Message:

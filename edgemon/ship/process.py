@@ -25,6 +25,7 @@ from edgemon import log, service
 from edgemon.config import Config, apart
 from edgemon.control import (
     AGENT_SOCKET,
+    PATIENCE_S,
     SHIP_SOCKET,
     ControlServer,
     Message,
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from edgemon.ship.notify import Notifier
 
 TELL_S = 5.0  # while the agent does not take a note
-_TELL_TIMEOUT_S = 1.0  # the one thing that holds the loop, and only while an agent hangs
 _MAX_WAIT_S = 3600.0
 
 
@@ -80,7 +80,7 @@ class ShipProcess:
         self._refused = Refused(
             self._fs,
             config.agent.state_dir,
-            lambda note: request(agent_socket, {"cmd": "lost", **note._asdict()}, _TELL_TIMEOUT_S),
+            lambda note: request(agent_socket, {"cmd": "lost", **note._asdict()}, PATIENCE_S),
         )
         self._next_tell = 0.0
         self._alive_every_s = service.watchdog_interval_s()
@@ -309,7 +309,7 @@ class ShipProcess:
         from edgemon.ship.desired import Courier
 
         return Courier(
-            lambda question: request(agent_socket, question, _TELL_TIMEOUT_S),
+            lambda question: request(agent_socket, question, PATIENCE_S),
             self._state_of_shipping,
             self._agent_has,
             self._counters,

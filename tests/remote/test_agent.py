@@ -97,6 +97,31 @@ def test_the_same_message_again_is_silent(device: Device) -> None:
     assert device.events() == {"applied": 1} and device.report()["config"] == before["config"]
 
 
+def test_a_message_that_takes_long_to_judge_is_not_judged_for_ever(device: Device) -> None:
+    """The shipper waits a second and asks again: then it gets the answer, and not another judgement."""
+    slow = """
+import time
+from edgemon.config import apart
+before = apart.reload_with
+def reload_with(*what):
+    time.sleep(1.1)
+    return before(*what)
+apart.reload_with = reload_with
+"""
+    device.wait_up(device.run("agent", slow))
+
+    def judged() -> int:
+        count: int = device.status()["counters"].get(
+            'edgemon_remote_refused_total{reason="invalid"}', 0
+        )
+        return count
+
+    wrong = message(1, "[batch]\nmax_agee = 1\n")
+    for times in (1, 1, 2):
+        assert "unknown key" in device.send(wrong)["refused"]["reason"]
+        assert judged() == times
+
+
 def test_a_key_can_be_changed_without_a_gap(device: Device) -> None:
     device.start()
     keys = device.folder / "key"
