@@ -58,7 +58,7 @@ uint64_t em_siphash(uint64_t key0, uint64_t key1, const uint8_t *data, size_t si
 /* The id's place in every em_waiting of a process whose secret is `seed`. */
 uint64_t em_join_id(uint64_t seed, const uint8_t *id, size_t size);
 
-/* keep: 1 to 2^30.  ttl_s: may be infinite. */
+/* keep: 1 to 2^24.  ttl_s: may be infinite. */
 void em_waiting_init(em_waiting *waiting, uint32_t keep, uint64_t max_bytes, double ttl_s);
 void em_waiting_free(em_waiting *waiting);
 

@@ -9,7 +9,7 @@ def join_id(seed: int, identifier: str) -> int:
     """What an id is known by in every Waiting of a process whose secret is `seed`, both 0 to 2^64 - 1."""
 
 class Waiting:
-    """Entries by key (join_id of an id), the oldest first: at most `keep` (1 to 2^30, else ValueError), `max_bytes` in
+    """Entries by key (join_id of an id), the oldest first: at most `keep` (1 to 2^24, else ValueError), `max_bytes` in
     what they are charged with, and `ttl_s` old (may be infinite).  now_s: monotonic.  tag: the caller's, 0 to
     MAX_TAGS - 1.
 

@@ -37,8 +37,8 @@ cdef class Waiting:
     cdef em_waiting waiting
 
     def __cinit__(self, Py_ssize_t keep, uint64_t max_bytes, double ttl_s):
-        if not 1 <= keep <= 1 << 30:
-            raise ValueError(f"keep must be 1 to 2^30, not {keep}")
+        if not 1 <= keep <= 1 << 24:
+            raise ValueError(f"keep must be 1 to 2^24, not {keep}")
         em_waiting_init(&self.waiting, <uint32_t>keep, max_bytes, ttl_s)
 
     def __dealloc__(self):
