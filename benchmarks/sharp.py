@@ -39,6 +39,7 @@ from benchmarks._peers import Values
 from benchmarks.promise import Budget, Settings
 from edgemon._core.ks import Reference, SlidingKS
 from edgemon.drift import esr
+from edgemon.drift.budget import numeric_shares, stream_probability
 from edgemon.drift.build import ProfileBuilder, distinct
 from edgemon.drift.detector import ModelDetectors
 from edgemon.drift.threshold import threshold
@@ -49,6 +50,8 @@ CHANGED = 10_000
 RATE = 0.1
 NULL_STREAMS = 400
 RUNS = 200
+# What the detectors of a model's only stream may spend of 1 %.
+PROMISED = stream_probability(0.01, 1)
 
 Rng = np.random.Generator
 # ---- changes: what the rows after it look like ----
@@ -195,15 +198,17 @@ def together(window: int, h: float, log_a: float) -> Contestant:
 
 
 def as_promised(window: int) -> Contestant:
-    """KS and e-SR with half the budget each, thresholds of the real code."""
-    h = threshold(REFERENCE, window, 1_000_000, 0.005).h
+    """KS and e-SR with the shares that a model of one stream gives them, thresholds of the real code."""
+    shares = numeric_shares(PROMISED, 1.0)
+    h = threshold(REFERENCE, window, 1_000_000, shares.ks).h
     ks = sliding(window)
-    bets = e_sr(probability=0.005)
+    bets = e_sr(probability=shares.esr)
+    level = esr.alarm_level(1_000_000, (1.0 - esr.REFERENCE_SHARE) * shares.esr)
 
     def first(values: Values, _limit: float, seed: int) -> int:
         found = (
             ks.first(values, h, seed),
-            bets.first(values, esr.alarm_level(1_000_000, 0.00375), seed),
+            bets.first(values, level, seed),
         )
         return min((row for row in found if row >= 0), default=-1)
 
@@ -237,7 +242,7 @@ def contestants() -> dict[str, Contestant]:
         "KS, n = 200": sliding(200),
         "e-SR": e_sr(),
         "KS + e-SR": together(1_000, 630.0, 10.5),
-        "KS as promised": sliding(1_000, threshold(REFERENCE, 1_000, 1_000_000, 0.01).h),
+        "KS as promised": sliding(1_000, threshold(REFERENCE, 1_000, 1_000_000, PROMISED).h),
         "KS + e-SR as promised": as_promised(1_000),
         "KS every 100": every_hundredth(1_000),
         "KSWIN 100/30": kswin(100, 30),
@@ -335,6 +340,61 @@ def report(lines: dict[str, Line]) -> None:
             middle = f"{outcome.median:,.0f}" if outcome.median < math.inf else "-"
             cells.append(f"{middle} ({missed:.0%})")
         print(f"{name:{width}}{line.rate:>14.1%}" + "".join(f"{cell:>21}" for cell in cells))
+
+
+# ---- as a part of a model ---------------------------------------------------------------------
+
+MODEL_STREAMS = 21
+MODEL_RUNS = 20
+MODEL_SHIFTS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
+
+
+class Seen(NamedTuple):
+    """Of one shift. delay: median in values.  by: who saw it most often.  missed, early: runs."""
+
+    delay: float
+    by: str
+    missed: int
+    early: int
+
+
+def in_a_model(shift: float, runs: int = MODEL_RUNS) -> Seen:
+    """One stream of a model of MODEL_STREAMS, detectors and defaults of the real code."""
+    delays: list[float] = []
+    by: list[str] = []
+    early = 0
+    for seed in range(runs):
+        rng = np.random.Generator(np.random.SFC64([77, seed]))
+        builder = ProfileBuilder("model", ordered=True)
+        for x in rng.standard_normal(REFERENCE).tolist():
+            for stream in range(MODEL_STREAMS):
+                builder.number(f"f:{stream}", x)
+        builder.row_done(REFERENCE)
+        detectors = ModelDetectors(
+            builder.finish(), Settings(1_000, Budget(0.01, 1_000_000), min_effect=0.05)
+        )
+        values = rng.standard_normal(HEALTHY + CHANGED)
+        values[HEALTHY:] += shift
+        for row, x in enumerate(values.tolist()):
+            if (news := detectors.push("f:0", x)) is not None and news.what == "started":
+                early += row < HEALTHY
+                delays.append(row - HEALTHY + 1)
+                by.append(str(news.data["by"]))
+                break
+    known = sorted(delays) + [math.inf] * (runs - len(delays))
+    most = statistics.mode(by) if by else ""
+    return Seen(statistics.median(known), most, runs - len(delays), early)
+
+
+def report_in_a_model() -> None:
+    print(
+        f"\nOne stream of {MODEL_STREAMS}, the default budget, m = {REFERENCE:,}, n = 1,000: median delay of"
+        f" {MODEL_RUNS} runs\n"
+    )
+    print(f"{'shift':>8}{'delay':>10}{'mostly by':>12}{'missed':>8}{'early':>7}")
+    for shift in MODEL_SHIFTS:
+        seen = in_a_model(shift)
+        print(f"{shift:>8g}{seen.delay:>10,.0f}{seen.by:>12}{seen.missed:>8}{seen.early:>7}")
 
 
 # ---- real data -----------------------------------------------------------------------------------
@@ -463,6 +523,7 @@ def figure(lines: dict[str, Line]) -> str:
 def main() -> None:
     lines = run()
     report(lines)
+    report_in_a_model()
     _svg.save("delay", figure(lines))
     path = Path(os.environ.get("EDGEMON_DATA", "")) / "abrupt_insects.csv.gz"
     if os.environ.get("EDGEMON_DATA") and path.exists():

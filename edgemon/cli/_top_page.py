@@ -64,15 +64,26 @@ def verdict(agent: dict[str, Any], ship: dict[str, Any] | None) -> list[Piece]:
     for rule in agent.get("rules") or ():
         if rule["firing"]:
             style = {"alarm": "bad", "warning": "warn"}.get(rule["severity"], "")
-            wrong.append(Piece(f"rule {printable(rule['rule'])}", style))
+            wrong.append(Piece(f"rule {printable(rule['rule'])}{_about(rule)}", style))
     if unusual := [str(of["series"]) for of in agent.get("anomalies") or ()]:
         named = unusual[0] if len(unusual) == 1 else f"{len(unusual)} series"
         wrong.append(Piece(f"unusual on the device: {printable(named)}", "warn"))
+    for plugin in agent.get("plugins") or ():
+        if plugin["state"] == "down":
+            wrong.append(Piece(f"plugin {printable(plugin['name'])} does not run", "warn"))
     if ship is None:
         wrong.append(Piece("no shipper runs", "warn"))
     elif ship["sink"] != "none" and not ship["connected"] and "bursts" not in ship:
         wrong.append(Piece("the sink is not connected", "warn"))
     return wrong
+
+
+def _about(rule: dict[str, Any]) -> str:
+    """Whom a firing rule is about, in brackets: the one, or how many; nothing where that is the device."""
+    if rule["firing"] > 1:
+        return f" ({rule['firing']} times)"
+    about = [str(of) for one in rule["instances"] for name, of in one.items() if name != "since_s"]
+    return f" ({printable(' '.join(about))})" if about else ""
 
 
 # -- parts of the page
@@ -182,7 +193,9 @@ def _models(
     head = "model".ljust(named) + "rate".rjust(9) + " " * (curve + 1)
     head += "".join(f"{name:>8}" for name in _LATENCIES) + "  drift"
     lines: list[Line] = [[Piece(head, "bold")]]
-    shown = models if len(models) <= most else models[: max(1, most - 1)]
+    shown = models
+    if len(models) > most:
+        shown = sorted(models, key=_calm)[: max(1, most - 1)]
     for model in shown:
         name = printable(f"{model['model']} {model['version']}".strip())
         values = seen.history.of("rate", model["model"], model["version"])
@@ -205,6 +218,16 @@ def _models(
     if len(shown) < len(models):
         lines.append([Piece(f"and {len(models) - len(shown)} more: make the window larger", "dim")])
     return lines
+
+
+def _calm(model: dict[str, Any]) -> tuple[bool, ...]:
+    """By what models are chosen where not all find room: those with something wrong first, else as they came."""
+    return (
+        not model["drifted"],
+        not _performance.alarms(model),
+        not _quality.faults(model),
+        model["last_seen_s_ago"] < _SILENT_S,
+    )
 
 
 def _drift_of(model: dict[str, Any], width: int) -> tuple[str, str]:

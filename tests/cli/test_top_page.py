@@ -56,6 +56,43 @@ def text(looked: Seen, width: int = 80, height: int | None = 24, now_s: float = 
     return "\n".join(plain(line) for line in page(looked, width, height, now_s))
 
 
+def test_models_with_something_wrong_are_shown_where_not_all_find_room() -> None:
+    calm = [model(f"calm-{i}") for i in range(20)]
+    faulty = model("faulty", quality=[{"kind": "stuck", "stream": "f:a"}])
+    drifting = model("drifting", stream("f:wing", 0.3, by="ks"))
+    lines = text(
+        seen(agent(*calm, faulty, model("gone", last_seen_s_ago=99.0), drifting))
+    ).splitlines()
+    top = next(i for i, line in enumerate(lines) if line.startswith("model "))
+    assert [line.split()[0] for line in lines[top + 1 : top + 5]] == [
+        "drifting",
+        "faulty",
+        "gone",
+        "calm-0",
+    ]
+
+
+def test_whom_a_rule_is_about_and_which_plugin_does_not_run_is_said() -> None:
+    slow = {
+        "rule": "slow",
+        "severity": "warning",
+        "firing": 1,
+        "instances": [{"model": "moths", "since_s": 3.0}],
+    }
+    hot = {"rule": "hot", "severity": "alarm", "firing": 1, "instances": [{"since_s": 3.0}]}
+    late = {
+        "rule": "late",
+        "severity": "alarm",
+        "firing": 7,
+        "instances": [{"model": "moths", "since_s": 3.0}],
+    }
+    plugins = [{"name": "soil", "state": "down"}, {"name": "tasks", "state": "idle"}]
+    page_ = text(seen(agent(model("moths"), rules=[slow, hot, late], plugins=plugins)), width=120)
+    assert (
+        "Look: rule slow (moths), rule hot, rule late (7 times), plugin soil does not run" in page_
+    )
+
+
 def test_all_is_well_is_said_and_what_is_not_well_is_said_first() -> None:
     calm = text(seen(agent(model("moths", stream("f:wing", 0.02)))))
     assert calm.splitlines()[1] == "All is well."
@@ -66,7 +103,7 @@ def test_all_is_well_is_said_and_what_is_not_well_is_said_first() -> None:
         "Look: the disk does not write, the spool is full, applications wait, 1 stream d…"
     )
     ruled = agent(model("moths"), rules=[
-        {"rule": "slow", "severity": "alarm", "firing": 1}, {"rule": "calm", "severity": "info", "firing": 0},
+        {"rule": "slow", "severity": "alarm", "firing": 1, "instances": []}, {"rule": "calm", "severity": "info", "firing": 0},
     ])  # fmt: skip
     assert text(seen(ruled)).splitlines()[1] == "Look: rule slow"
     hot = agent(
