@@ -26,12 +26,13 @@ class Schema:
     kinds: known in advance, from the profile; then everything else is news from the first prediction on.
     """
 
-    __slots__ = ("_kinds", "_learning", "features")
+    __slots__ = ("_given", "_kinds", "_learning", "features")
 
     def __init__(self, kinds: dict[str, StreamKind] | None = None) -> None:
         self._kinds: dict[str, StreamKind] = dict(kinds or {})
         self._learning = 0 if kinds else SETTLED_AFTER
         self.features = {stream for stream in self._kinds if stream.startswith("f:")}
+        self._given = len(self.features) if kinds else None  # features of the profile
 
     def kind(self, stream: str) -> StreamKind | None:
         """What the stream is known to hold, None before its first value."""
@@ -54,6 +55,13 @@ class Schema:
             self.features.add(stream)
         if self._learning or not stream.startswith("f:"):
             return None
-        message = f"{stream} appeared ({kind}); it was not in the input before"
+        if self._given is None:
+            message = f"{stream} appeared ({kind}); it was not in the input before"
+        else:
+            message = f"{stream} ({kind}) is not in the profile"
+            if (
+                stream[2:3] == "f" and stream[3:].isdigit()
+            ):  # as those of a list without names are called
+                message += f"; a list without names gets its names if it has {self._given} values"
         data: dict[str, object] = {"kind": "features_changed", "added": stream}
         return QualityNews("features_changed", stream, message, data)

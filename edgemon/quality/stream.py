@@ -175,6 +175,8 @@ class StreamQuality(StreamCheck):
             return
         feature, dependence = self._feature, self._dependence
         if feature is None or not feature.n:
+            if self.stream == "latency":  # a duration: one below zero is a clock's, or a mistake
+                self.range = (0.0, _HUGE)
             return
         low, high = max(-_HUGE, feature.low), min(_HUGE, feature.high)
         if not (usable(self._sqrt_tau) and (dependence is None or dependence.settled)):

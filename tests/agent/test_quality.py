@@ -243,6 +243,16 @@ def test_a_value_out_of_range_is_named() -> None:
     assert "; the latest is 250.0;" in device.event("out_of_range").message
 
 
+def test_a_duration_below_zero_is_out_of_range_without_a_profile() -> None:
+    device = Device(None)
+    device.run(2_000, lambda values, _: values | {"latency": 0.01})
+    assert device.told() == []
+    device.run(800, lambda values, rng: values | {"latency": -0.01 if rng.random() < 0.2 else 0.01})
+    event = device.event("out_of_range")
+    assert event.stream == "latency" and "the latest is -0.01" in event.message
+    assert device.told() == [("quality.out_of_range", "latency")]
+
+
 def test_a_feature_that_appears_is_told_once() -> None:
     device = Device(WITH_PROFILE)
     device.run(500)

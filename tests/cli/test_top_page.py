@@ -103,7 +103,8 @@ def test_all_is_well_is_said_and_what_is_not_well_is_said_first() -> None:
         "Look: the disk does not write, the spool is full, applications wait, 1 stream d…"
     )
     ruled = agent(model("moths"), rules=[
-        {"rule": "slow", "severity": "alarm", "firing": 1, "instances": []}, {"rule": "calm", "severity": "info", "firing": 0},
+        {"rule": "slow", "severity": "alarm", "firing": 1, "instances": []},
+        {"rule": "calm", "severity": "info", "firing": 0},
     ])  # fmt: skip
     assert text(seen(ruled)).splitlines()[1] == "Look: rule slow"
     hot = agent(

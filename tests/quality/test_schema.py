@@ -27,7 +27,17 @@ def test_a_feature_that_appears_later_is_told() -> None:
 def test_a_profile_makes_the_schema_known_from_the_start() -> None:
     schema = Schema({"output": "numeric", "f:a": "numeric"})
     assert schema.features == {"f:a"}
-    assert schema.learn("f:b", "numeric") is not None
+    change = schema.learn("f:b", "numeric")
+    assert change is not None and change.message == "f:b (numeric) is not in the profile"
+
+
+def test_a_list_of_another_length_than_the_profile_is_explained() -> None:
+    schema = Schema({"output": "numeric", "f:a": "numeric", "f:b": "text"})
+    change = schema.learn("f:f0", "numeric")
+    assert (
+        change is not None
+        and "a list without names gets its names if it has 2 values" in change.message
+    )
 
 
 def test_a_latency_or_an_output_that_the_profile_does_not_have_is_no_feature() -> None:
