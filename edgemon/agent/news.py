@@ -45,13 +45,13 @@ def of_silence(told: Told) -> Event:
 
 def started(model: Model) -> Event:
     data: dict[str, object] = {"profile": model.profile.hash if model.profile is not None else ""}
-    return _life(model, "started", "began", data)
+    return _life(model, "model.started", "began", data)
 
 
 def retired(model: Model, why: str) -> Event:
-    return _life(model, "retired", f"was let go: {why}", {})
+    return _life(model, "model.retired", f"was let go: {why}", {})
 
 
 def _life(model: Model, what: str, words: str, data: dict[str, object]) -> Event:
     message = f"model {model.model} version {model.version or '-'} {words}"
-    return Event(f"model.{what}", "info", message, model.model, model.version, data=data)
+    return Event(what, "info", message, model.model, model.version, data=data)

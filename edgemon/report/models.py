@@ -73,22 +73,28 @@ class ModelReader:
     def _faults(
         self, model: str, version: str
     ) -> tuple[list[tuple[str, str, int]], list[tuple[str, str]]]:
-        """Faults of the data that were told and did not end, device by device, the latest first; and those that did."""
+        """Faults of the data that were told and did not end, device by device, the latest first; and those that did.
+        With a version that was let go end those that it had."""
         where, values = self._query.where("e.time_ns", "")
         over: dict[tuple[str, str], None] = {}
         on: dict[tuple[object, str, str], int] = {}
         for device, type_, stream, kind, at in self._query.all(
             "SELECT b.device, e.type, coalesce(e.stream, ''), json_extract(e.data, '$.kind'), e.time_ns"
-            " FROM events AS e JOIN batches AS b ON b.id = e.batch WHERE e.type LIKE 'quality.%'"
-            " AND json_valid(e.data) AND json_extract(e.data, '$.added') IS NULL"
+            " FROM events AS e JOIN batches AS b ON b.id = e.batch WHERE (e.type = 'model.retired' OR"
+            " e.type LIKE 'quality.%' AND json_valid(e.data) AND json_extract(e.data, '$.added') IS NULL)"
             f" AND e.model = ? AND e.version = ? AND {where} ORDER BY e.time_ns",
             (model, version, *values),
         ):
-            if type_ == "quality.recovered":
-                on.pop((device, str(kind), stream), None)
-                over[str(kind), stream] = None
+            if type_ == "model.retired":
+                gone = [which for which in on if which[0] == device]
+            elif type_ == "quality.recovered":
+                gone = [(device, str(kind), stream)]
             else:
+                gone = []
                 on.setdefault((device, str(kind), stream), at)
+            for which in gone:
+                on.pop(which, None)
+                over[which[1:]] = None
         first: dict[tuple[str, str], int] = {}
         for (_, kind, stream), at in on.items():
             first[kind, stream] = min(at, first.get((kind, stream), at))

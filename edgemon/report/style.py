@@ -36,6 +36,7 @@ path.c { stroke: var(--c) }
 circle.a, rect.a { fill: var(--a) }
 circle.b, rect.b { fill: var(--b) }
 circle.c { fill: var(--c) }
+circle.limit { fill: var(--bad) }
 path.limit, line.limit { stroke: var(--bad); stroke-dasharray: 5 4; stroke-width: 1.4 }
 .mark { stroke: var(--bad); stroke-width: 3 }
 .alarm { fill: var(--shade) }

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 
-from edgemon.config.settings import RuleSettings
 from edgemon.config.amounts import format_duration
+from edgemon.config.settings import RuleSettings
 from edgemon.flow.names import any_of
 from edgemon.records import Row
 from edgemon.rules.expression import truth

@@ -62,13 +62,17 @@ def unit_of_series(name: str) -> Unit:
 def shown(value: float | None, unit: Unit) -> str:
     """A value as a person reads it.
 
-    >>> shown(0.3121, SECONDS), shown(90 * 2**20, BYTES), shown(81.24, CELSIUS), shown(None, NUMBER)
-    ('312ms', '90MiB', '81.24°C', 'unknown')
+    >>> shown(0.3121, SECONDS), shown(0.06794, SECONDS), shown(90 * 2**20, BYTES), shown(81.24, CELSIUS)
+    ('312ms', '67.9ms', '90MiB', '81.24°C')
+    >>> shown(None, NUMBER)
+    'unknown'
     """
     if value is None:
         return "unknown"
     if unit is SECONDS and 0 <= value <= MAX_DURATION_S:
-        return format_duration(float(f"{value:.3g}") if value < 1 else float(round(value)))
+        if 0 < value < 0.9995:  # three digits
+            return f"{1e3 * value:.3g}ms" if value >= 1e-3 else f"{1e6 * value:.3g}us"
+        return format_duration(float(round(value)))
     if unit is BYTES or unit is BYTES_PER_SECOND:
         names = ("KiB", "MiB", "GiB", "TiB") if abs(value) >= 1024 else ("B",)
         name = next((n for n in names if abs(value) < 1024 * _SIZE[n]), names[-1])

@@ -206,6 +206,11 @@ def test_faults_of_the_data_stand_on_the_page_until_they_are_over(db: Db) -> Non
     page = db.page()
     assert "wing nan</span>" not in page
     assert "m 1 had faults of the data that are over: late, wing nan" in page
+    db.event(one, 100, "quality.stuck", "f:wing", data='{"kind": "stuck"}')
+    assert "wing stuck</span>" in db.page()
+    db.event(one, 110, "model.retired")
+    page = db.page()
+    assert "wing stuck</span>" not in page and "over: late, wing nan, wing stuck" in page
 
 
 def test_an_alarm_is_one_span_though_windows_are_longer_than_parts_of_the_time(db: Db) -> None:
