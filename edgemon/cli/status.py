@@ -48,7 +48,7 @@ _REMEDIES = {
     "too_many_tables": 'truth.join = "always" of a model takes its truths in any case',
     "no_prediction": "truths whose id no prediction had within truth.ttl, or before the model's first truth "
     '(truth.join = "always")',
-    "unlike": "truths of another kind than the prediction, such as text for a number",
+    "unlike": "truths that do not fit: a class that the vector does not have, text for a number",
 }
 # Under what the words at the left say.
 _INDENT = " " * 11
