@@ -10,9 +10,9 @@ from edgemon.std import json
 from edgemon.std.collections.abc import Callable
 
 EVENTS_A_MINUTE = 30
-# What the log has of what is no alarm: faults of the data and of the device, and the ends of what it said began. All
-# else has a line of its own where it happens.
-_LOGGED = ("quality.", "anomaly.", "drift.cleared", "performance.recovered", "errors.cleared")
+# What the log has of what is no alarm: faults of the data and of the device, what keeps drift from being tested, and
+# the ends of what it said began. All else has a line of its own where it happens.
+_LOGGED = ("quality.", "anomaly.", "drift.", "performance.", "errors.", "profile.")
 
 
 class Events:

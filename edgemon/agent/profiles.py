@@ -25,7 +25,9 @@ def load_profiles(config: Config, known: Mapping[str, Profile] | None = None) ->
     profiles: dict[str, Profile] = {}
     faults: list[Fault] = []
     if users:
-        from edgemon.drift.detector import ModelDetectors  # memory that only who has a profile pays
+        from edgemon.drift.detector import (  # memory that only who has a profile pays
+            faults as blind_streams,
+        )
         from edgemon.drift.profile import Profile
     for path, models in users.items():
         windows = {settings.drift.window for _, settings in models}
@@ -48,9 +50,11 @@ def load_profiles(config: Config, known: Mapping[str, Profile] | None = None) ->
             if settings.drift.enabled and settings.drift not in judged:
                 judged.add(settings.drift)
                 try:
-                    ModelDetectors(profile, settings.drift)
+                    blind = "; ".join(blind_streams(profile, settings.drift))
                 except EdgemonError as error:
-                    faults.append(_fault(config, ("models", name, "profile"), str(error)))
+                    blind = str(error)
+                if blind:
+                    faults.append(_fault(config, ("models", name, "profile"), blind))
     for name, settings in config.models.items():
         if settings.reference.first and settings.drift.enabled:
             try:

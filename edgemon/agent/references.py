@@ -56,6 +56,11 @@ class References:
         drift = model.settings.drift
         profile = Profile.from_bytes(data, source, window=drift.window)
         detectors = ModelDetectors(profile, drift) if drift.enabled else None
+        if (
+            detectors is not None and detectors.untested
+        ):  # somebody is there who can give a better one
+            blind = "; ".join(f"{stream}: {why}" for stream, why in detectors.untested.items())
+            raise ThresholdError(blind)
         if self._store is not None:
             self._store.save_profile(model.model, model.version, model.configured, data)
         model.baseline = None
@@ -119,3 +124,17 @@ class References:
             Event(f"profile.{what}", "info", message, model.model, model.version, data=data),
             mono_ns,
         )
+        for stream, why in detectors.untested.items() if detectors is not None else ():
+            message = f"{stream} is not tested for drift: {why}"
+            self._emit_event(
+                Event(
+                    "drift.blind",
+                    "warning",
+                    message,
+                    model.model,
+                    model.version,
+                    stream,
+                    {"stream": stream},
+                ),
+                mono_ns,
+            )

@@ -28,11 +28,12 @@ class ModelDetectors:
     Promise: P(any alarm on any stream within the budget's span) <= at_most, while all streams keep
     the profile's law; budget.py says how it is split, docs/drift.md what it rests on.
 
-    ThresholdError, naming each stream, when no detector could keep it. Where the span is one of time
-    it is that at 100 predictions a second, until `observe_rate` tells the rate.
+    A stream whose detector could not keep it has none: `untested` says why. ThresholdError, naming each stream, when
+    that is so of all. Where the span is one of time it is that at 100 predictions a second, until `observe_rate` tells
+    the rate.
     """
 
-    __slots__ = ("_detectors", "_profile", "_rate", "_settings", "_texts", "_unknown")
+    __slots__ = ("_detectors", "_profile", "_rate", "_settings", "_texts", "_unknown", "untested")
 
     def __init__(self, profile: Profile, settings: Settings) -> None:
         self._profile = profile
@@ -41,7 +42,7 @@ class ModelDetectors:
         self._detectors: dict[str, DriftDetector] = {}
         self._texts: dict[str, TextDetector] = {}
         self._unknown: set[str] = set()
-        problems = []
+        self.untested: dict[str, str] = {}
         promise = self._promise()
         for feature in profile.features:
             try:
@@ -57,9 +58,9 @@ class ModelDetectors:
                         profile_hash=profile.hash,
                     )
             except ThresholdError as error:
-                problems.append(f"{feature.name}: {error}")
-        if problems:
-            raise ThresholdError("; ".join(problems))
+                self.untested[feature.name] = str(error)
+        if self.untested and not (self._detectors or self._texts):
+            raise ThresholdError("; ".join(_problems(self.untested)))
 
     def _promise(self) -> Promise:
         budget = self._settings.false_alarms
@@ -85,7 +86,7 @@ class ModelDetectors:
         return None
 
     def _remember(self, stream: str) -> None:
-        if len(self._unknown) < _MAX_UNKNOWN:
+        if len(self._unknown) < _MAX_UNKNOWN and stream not in self.untested:
             self._unknown.add(stream)
 
     def observe_rate(self, rate_per_s: float, over_s: float = 60.0) -> list[Transition]:
@@ -234,10 +235,13 @@ def faults(profile: Profile, settings: Settings) -> list[str]:
     For `edgemon check` and for the agent before it takes new settings.
     """
     try:
-        ModelDetectors(profile, settings)
+        return _problems(ModelDetectors(profile, settings).untested)
     except ThresholdError as error:
         return str(error).split("; ")
-    return []
+
+
+def _problems(untested: dict[str, str]) -> list[str]:
+    return [f"{stream}: {why}" for stream, why in untested.items()]
 
 
 def _numeric(

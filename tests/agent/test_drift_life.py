@@ -119,6 +119,29 @@ def test_the_first_predictions_become_the_profile_and_then_drift_begins() -> Non
     assert json.loads(json.dumps(started.data, allow_nan=False)) == started.data
 
 
+def test_a_stream_that_came_too_rarely_is_not_tested_and_the_others_are() -> None:
+    """One feature that is seldom there kept the whole model from being tested, for ever."""
+    device, chance = Device(FIRST), random.Random(1)
+
+    def run(predictions: int, shift: float = 0.0) -> None:
+        for index in range(predictions):
+            rare: dict[str, Any] = {"rare": chance.random()} if index % 20 == 0 else {}
+            device.predict(chance.gauss(shift, 1.0), a=chance.gauss(0.0, 1.0), **rare)
+
+    run(1_010)
+    assert device.types() == ["model.started", "profile.built", "drift.blind"]
+    blind = device.events[2]
+    assert (blind.severity, blind.stream) == ("warning", "f:rare")
+    assert (
+        "f:rare is not tested for drift: the reference is smaller than the window" in blind.message
+    )
+    device.restart()
+    run(1_000)
+    assert device.types() == ["model.started"]
+    run(300, shift=3.0)
+    assert [(one.type, one.stream) for one in device.events[1:]] == [("drift.started", "output")]
+
+
 def test_the_profile_made_here_is_there_after_a_restart() -> None:
     device, chance = Device(FIRST), random.Random(1)
     device.run(chance, 1_010)
@@ -276,6 +299,16 @@ def test_a_given_profile_is_adopted_at_once() -> None:
     with pytest.raises(EdgemonError, match="smaller than the window"):
         device.pipeline.references.adopt_profile(
             "m", None, blind.to_bytes(), "x.profile", 200 * SECOND
+        )
+    builder = ProfileBuilder("m")
+    for row in range(2_000):
+        builder.number("output", random.Random(row).random())
+        if row < 30:
+            builder.number("f:rare", float(row))
+        builder.row_done()
+    with pytest.raises(EdgemonError, match="f:rare: the reference is smaller than the window"):
+        device.pipeline.references.adopt_profile(
+            "m", None, builder.finish().to_bytes(), "x.profile", 200 * SECOND
         )
     assert model.profile.hash == other.hash
 

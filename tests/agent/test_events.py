@@ -19,6 +19,8 @@ from edgemon.records import Event, Row
         (Event("quality.recovered", "info", "repeated is as rare", "fraud"), "info: repeated is as rare model=fraud"),
         (Event("anomaly.started", "warning", "it is hot", stream="t"), "warning: it is hot"),
         (Event("performance.recovered", "info", "as well as before"), "info: as well as before"),
+        (Event("profile.refused", "warning", "not taken", "fraud"), "warning: not taken model=fraud"),
+        (Event("drift.blind", "warning", "a is not tested", "fraud"), "warning: a is not tested model=fraud"),
         (Event("model.started", "info", "model fraud began", "fraud"), ""),
         (Event("rule.fired", "alarm", "slow: p99 is 1s"), ""),  # the rule has "log" among its actions, or not
     ],
