@@ -39,7 +39,5 @@ def listener(short_tmp: Path) -> Iterator[Listener]:
 @pytest.fixture
 def device(short_tmp: Path) -> Iterator[Device]:
     """Not started."""
-    made = Device(short_tmp, CONFIG)
-    yield made
-    if made.process is not None and made.process.poll() is None:
-        made.stop()
+    with Device(short_tmp, CONFIG) as made:
+        yield made

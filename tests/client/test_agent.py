@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 
 import edgemon
-from edgemon import wire
-from edgemon.records import Row
 from tests.e2e.harness import Device
 from tests.servers import wait_for
 
@@ -21,19 +19,8 @@ def client_of(device: Device, **options: Any) -> edgemon.Client:
     return edgemon.Client(str(device.run_dir / "ingest.sock"), **options)
 
 
-def rows(device: Device, kind: str) -> list[Row]:
-    """All that the stopped device has shipped into its folder."""
-    return [
-        row
-        for path in sorted(device.folder.glob("state/outbox/**/*.zst"))
-        for batch in [wire.decode(path.read_bytes())]
-        if batch.kind == kind
-        for row in wire.rows_from_columns(batch)
-    ]
-
-
 def ids(device: Device) -> list[int]:
-    return sorted(int(str(row["id"])) for row in rows(device, "pred"))
+    return sorted(int(str(row["id"])) for row in device.rows_left("pred"))
 
 
 def agent_pid(device: Device) -> int:
@@ -170,7 +157,7 @@ def test_an_agent_that_is_stopped_costs_events_and_says_so_later(device: Device)
     device.stop()
     assert ids(device) == [0, *(n for n, taken in enumerate(results, 1) if taken), 30_000]
     told = [
-        row for row in rows(device, "sys") if str(row.get("name")).startswith("edgemon/client/")
+        row for row in device.rows_left("sys") if str(row.get("name")).startswith("edgemon/client/")
     ]
     assert {row["name"] for row in told} == {"edgemon/client/dropped/buffer_full"}
     assert sum(float(str(row["value"])) for row in told) == dropped
@@ -195,7 +182,7 @@ def test_arrays_truths_and_metrics_arrive_as_they_are(device: Device) -> None:
         assert client.flush("disk", timeout=30)
         assert client.stats().complaints == 0
     device.stop()
-    got = rows(device, "pred")
+    got = device.rows_left("pred")
     first = [(row["output"], row["f:x"], row["f:y"]) for row in got if row["model"] == "a"]
     assert first == [(index + 1, *table[index, ::2]) for index in range(3)]
     second = [row for row in got if row["model"] == "b" and "label" not in row]
@@ -204,7 +191,7 @@ def test_arrays_truths_and_metrics_arrive_as_they_are(device: Device) -> None:
     ).tolist()
     (truth,) = [row for row in got if "label" in row]
     assert (truth["model"], truth["version"], truth["id"], truth["label"]) == ("b", "7", "2", "cat")
-    metrics = [row for row in rows(device, "sys") if row.get("name") == "train/loss"]
+    metrics = [row for row in device.rows_left("sys") if row.get("name") == "train/loss"]
     assert [(row["value"], row["step"]) for row in metrics] == [(0.25, 1200)]
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.client.test_agent import rows
 from tests.client.test_header import CSRC, STRICT, build
 from tests.e2e.harness import Device
 from tests.servers import wait_for
@@ -41,14 +40,16 @@ def test_c(device: Device, tmp_path: Path) -> None:
         "",
     )
     device.stop()
-    predictions = [row for row in rows(device, "pred") if "label" not in row]
+    predictions = [row for row in device.rows_left("pred") if "label" not in row]
     assert [row["f:amount"] for row in predictions] == [12.5 + number for number in range(1000)]
     assert {row["latency"] for row in predictions} == {0.003}
-    assert [row["id"] for row in rows(device, "pred") if "label" in row] == ["a-17"]
-    assert [row["cats"] for row in rows(device, "agg") if row["stream"] == "error"] == [
+    assert [row["id"] for row in device.rows_left("pred") if "label" in row] == ["a-17"]
+    assert [row["cats"] for row in device.rows_left("agg") if row["stream"] == "error"] == [
         '{"timeout": 1}'
     ]
-    assert [row["value"] for row in rows(device, "sys") if row.get("name") == "queue/length"] == [3]
+    assert [
+        row["value"] for row in device.rows_left("sys") if row.get("name") == "queue/length"
+    ] == [3]
 
 
 def test_c_says_when_nobody_is_there(device: Device, tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ def test_node(device: Device, tmp_path: Path) -> None:
     done = run(device, "node", str(tmp_path / "example.mjs"))
     assert (done.returncode, done.stdout, done.stderr) == (0, "0 dropped, all on disk\n", "")
     device.stop()
-    amounts = [row["f:amount"] for row in rows(device, "pred")]
+    amounts = [row["f:amount"] for row in device.rows_left("pred")]
     assert amounts == [12.5 + number for number in range(1000)]
     done = run(device, "node", str(tmp_path / "example.mjs"))  # nobody is there
     assert (done.returncode, done.stdout, done.stderr) == (1, "0 dropped, not all on disk\n", "")
@@ -93,8 +94,10 @@ def test_shell(device: Device) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, '{"ack": 1, "level": "disk"}\n', "")
     wait_for(lambda: (device.status() or {})["ingest"]["predictions"] == 1)
     device.stop()
-    assert [row["output"] for row in rows(device, "pred")] == ["open"]
-    values = [row["value"] for row in rows(device, "sys") if row.get("name") == "room/temperature"]
+    assert [row["output"] for row in device.rows_left("pred")] == ["open"]
+    values = [
+        row["value"] for row in device.rows_left("sys") if row.get("name") == "room/temperature"
+    ]
     assert values == [20.5, 21.0, 21.5]
     nobody = run(device, "sh", "-eu", "-c", example("sh").partition("# Many")[0])
     assert (nobody.returncode, nobody.stdout, nobody.stderr) == (0, "", "")

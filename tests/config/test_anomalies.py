@@ -6,17 +6,9 @@ import pytest
 
 from edgemon.config import SeriesRule, parse
 from edgemon.config.describe import show
-from edgemon.errors import ConfigError
+from tests.config.faults import faults
 
 HEAD = "[system.anomalies]\n"
-
-
-def faults(text: str) -> list[str]:
-    try:
-        parse(text, "e.toml")
-    except ConfigError as error:
-        return [str(fault) for fault in error.faults]
-    return []
 
 
 def test_rules_for_series_keep_their_order_and_say_what_is_different() -> None:

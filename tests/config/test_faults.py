@@ -13,18 +13,7 @@ from edgemon.config import fault_at, load, parse
 from edgemon.config.keys import ONE
 from edgemon.config.schema import SECTIONS
 from edgemon.errors import ConfigError
-
-
-def faults(text: str, file: str = "e.toml") -> list[str]:
-    """The faults of a text as a person sees them; none is an empty list."""
-    try:
-        parse(text, file)
-    except ConfigError as error:
-        assert str(error) == "\n".join(map(str, error.faults))
-        assert error.exit_code == 3
-        return [str(fault) for fault in error.faults]
-    return []
-
+from tests.config.faults import faults
 
 # --- unknown names ---------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import pytest
 from edgemon.cli import main
 from edgemon.config import parse
 from edgemon.errors import ConfigError
-from tests.config.test_faults import faults
+from tests.config.faults import faults
 
 _DUTY = '[actions.duty]\nurl = "https://duty.example/"\n'
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import edgemon
 from tests.client.collector import Collector
-from tests.client.test_agent import client_of, rows
+from tests.client.test_agent import client_of
 from tests.e2e.harness import Device
 
 __all__ = ["Arrived", "client_of", "events"]
@@ -22,8 +22,8 @@ class Arrived:
     """Rows of a device that has stopped."""
 
     def __init__(self, device: Device) -> None:
-        self._predictions = rows(device, "pred")
-        self._metrics = rows(device, "sys")
+        self._predictions = device.rows_left("pred")
+        self._metrics = device.rows_left("sys")
 
     def predictions(self, model: str) -> list[dict[str, Any]]:
         return [dict(row) for row in self._predictions if row["model"] == model]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -11,16 +12,55 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from edgemon import wire
 from edgemon.control import request
 from edgemon.errors import EdgemonError
+from edgemon.records import Batch, Row
 from tests.servers import wait_for
 
 EDGEMON = [sys.executable, "-m", "edgemon"]
 
 
-class Device:
+# Rows of all kinds leave at once, for a broker on this machine.
+EVERYTHING_SHIPPED = """
+[models."*"]
+capture = "all"
+window = "2s"
+[system]
+interval = "1s"
+[batch]
+max_age = "2s"
+[ship]
+sink = "mqtt"
+max_interval = "1s"
+[mqtt]
+host = "127.0.0.1"
+port = {port}
+"""
+
+
+class Part:
+    """A process that a test starts and stops; the end of a `with` stops it where the test did not."""
+
+    process: subprocess.Popen[bytes] | None = None
+
+    def stop(self) -> int:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.stop()
+
+
+class Device(Part):
     """`edgemon run` in a folder of its own.  program: this edgemon, or another build of it.
 
     environment: added to this process's when it is started.
@@ -31,10 +71,10 @@ class Device:
         self._program = program
         self.environment: dict[str, str] = {}
         self.run_dir = folder / "run"
+        self.outbox = folder / "state" / "outbox"
         (folder / "edgemon.toml").write_text(
             f'[agent]\nstate_dir = "state"\nrun_dir = "run"\n{toml}'
         )
-        self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with (self.folder / "run.log").open("ab") as log:
@@ -76,6 +116,18 @@ class Device:
         status = self.status()
         assert status is not None
         return {kind: usage["durable_seq"] for kind, usage in status["spool"]["kinds"].items()}
+
+    def left(self, kind: str = "*") -> list[Batch]:
+        """Batches of a kind ("*": of all) in the folder of its sink, kind by kind, oldest first."""
+        found = []
+        for path in sorted(self.outbox.glob(f"**/{kind}-*.zst")):
+            with contextlib.suppress(FileNotFoundError):  # its name while it is written
+                found.append(wire.decode(path.read_bytes()))
+        return found
+
+    def rows_left(self, kind: str) -> list[Row]:
+        """The rows in them."""
+        return [row for batch in self.left(kind) for row in wire.rows_from_columns(batch)]
 
 
 class Application:
@@ -129,14 +181,13 @@ def prediction(number: int) -> dict[str, object]:
     }
 
 
-class Receiver:
+class Receiver(Part):
     """`edgemon receive` from a broker into SQLite."""
 
     def __init__(self, folder: Path, url: str, *options: str) -> None:
         self.folder = folder
         self.database = folder / "fleet.db"
         self._command = [*EDGEMON, "receive", url, "--to", f"sqlite:{self.database}", *options]
-        self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         seen = self.log().count("receiving")

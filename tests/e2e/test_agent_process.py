@@ -15,7 +15,7 @@ import pytest
 
 from edgemon import wire
 from edgemon.agent.capture import CAPTURED
-from edgemon.records import Batch, Row
+from edgemon.records import Row
 from tests.e2e.harness import EDGEMON, Application, Device
 from tests.servers import wait_for
 
@@ -33,28 +33,12 @@ sink = "file"
 
 @pytest.fixture
 def device(short_tmp: Path) -> Iterator[Device]:
-    made = Device(short_tmp, CONFIG)
-    yield made
-    if made.process is not None and made.process.poll() is None:
-        made.stop()
-
-
-def shipped(device: Device) -> list[Batch]:
-    """All batches in the folder sink."""
-    return [
-        wire.decode(path.read_bytes())
-        for path in sorted(device.folder.glob("state/outbox/**/*.zst"))
-    ]
+    with Device(short_tmp, CONFIG) as made:
+        yield made
 
 
 def ids(device: Device) -> list[int]:
-    rows = [
-        row
-        for batch in shipped(device)
-        if batch.kind == "pred"
-        for row in wire.rows_from_columns(batch)
-    ]
-    return sorted(int(str(row["id"])) for row in rows)
+    return sorted(int(str(row["id"])) for row in device.rows_left("pred"))
 
 
 def agent_status(device: Device) -> dict[str, Any]:
@@ -78,7 +62,7 @@ def test_rows_acknowledged_in_an_open_batch_survive_kill_9(device: Device) -> No
     wait_for(lambda: len(ids(device)) >= 300, what="the replayed batch is shipped")
     assert device.stop() == 0
     assert ids(device) == list(range(310))
-    numbers = sorted(batch.seq for batch in shipped(device) if batch.kind == "pred")
+    numbers = sorted(batch.seq for batch in device.left() if batch.kind == "pred")
     assert numbers == list(range(1, len(numbers) + 1))
 
 
@@ -152,7 +136,7 @@ def windows(device: Device) -> list[Row]:
     """The model rows of all windows."""
     return [
         row
-        for batch in shipped(device)
+        for batch in device.left()
         if batch.kind == "agg"
         for row in wire.rows_from_columns(batch)
         if not row.get("stream")
@@ -245,7 +229,7 @@ def test_sigterm_loses_nothing_that_was_written_to_the_socket(device: Device) ->
     assert device.stop() == 0
     application.close()
     assert ids(device) == list(range(2_000))
-    kinds = {batch.kind for batch in shipped(device)}
+    kinds = {batch.kind for batch in device.left()}
     assert kinds >= {"event", "agg", "pred"}
 
 
@@ -269,7 +253,7 @@ def test_a_good_reload_is_applied_and_a_bad_one_changes_nothing(device: Device) 
     assert ids(device) == []
     types = {
         row["type"]
-        for batch in shipped(device)
+        for batch in device.left()
         if batch.kind == "event"
         for row in wire.rows_from_columns(batch)
     }

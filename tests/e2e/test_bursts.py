@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgemon import wire
 from edgemon.control import nudge
-from edgemon.wire import rows_from_columns
 from tests.e2e.harness import Device
 from tests.servers import wait_for
 
@@ -37,7 +35,6 @@ max_interval = "200ms"
 
 class Site:
     def __init__(self, folder: Path, more: str = "") -> None:
-        self.outbox = folder / "state" / "outbox"
         self.device = Device(folder, CONFIG + more)
         self.device.start()
 
@@ -63,11 +60,7 @@ class Site:
 
     def event_types(self) -> list[object]:
         """Of all events in the outbox."""
-        types: list[object] = []
-        for path in sorted(self.outbox.rglob("event-*.zst")):
-            batch = wire.decode(path.read_bytes())
-            types += [row["type"] for row in rows_from_columns(batch)]
-        return types
+        return [row["type"] for row in self.device.rows_left("event")]
 
 
 @pytest.fixture
@@ -75,8 +68,7 @@ def sites() -> Iterator[list[Site]]:
     made: list[Site] = []
     yield made
     for site in made:
-        if site.device.process is not None and site.device.process.poll() is None:
-            site.device.stop()
+        site.device.end()
 
 
 def test_an_alarm_starts_a_burst_and_all_else_waits(sites: list[Site], short_tmp: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from edgemon import wire
 from edgemon.records import Batch
 from tests.e2e.harness import Application, Device
-from tests.e2e.test_agent_process import CONFIG, shipped, windows
+from tests.e2e.test_agent_process import CONFIG, windows
 from tests.servers import wait_for
 
 HERE = Path(__file__).parent
@@ -51,12 +51,12 @@ def test_rows_before_and_after_a_step_are_dated_by_the_clock_of_their_time(
         application.send(100, 100)
         clock.write_text("0")
         application.send(200, 100)
-        wait_for(lambda: sum(len(dates(b)) for b in shipped(device) if b.kind == "pred") >= 200)
+        wait_for(lambda: sum(len(dates(b)) for b in device.left() if b.kind == "pred") >= 200)
     finally:
         application.close()
         assert device.stop() == 0
     now = time.time()
-    predictions = [batch for batch in shipped(device) if batch.kind == "pred"]
+    predictions = [batch for batch in device.left() if batch.kind == "pred"]
     assert [batch.seq for batch in predictions] == [1, 2, 3]
     assert [batch.rows for batch in predictions] == [100, 100, 100]
     for batch, offset in zip(predictions, (born, 7200, 0), strict=True):
@@ -73,7 +73,7 @@ def test_rows_before_and_after_a_step_are_dated_by_the_clock_of_their_time(
     assert sum(int(str(row["n"])) for row in windows(device)) == 300
     events = [
         row
-        for batch in shipped(device)
+        for batch in device.left()
         if batch.kind == "event"
         for row in wire.rows_from_columns(batch)
         if row["type"] == "clock.stepped"

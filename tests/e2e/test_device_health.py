@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from edgemon import wire
-from edgemon.records import Row
 from tests.collect.devices import RASPBERRY_PI, plant
 from tests.e2e.harness import EDGEMON, Application, Device
 from tests.servers import wait_for
@@ -35,19 +33,8 @@ TEMPERATURE = "temperature_cpu_thermal_celsius"
 @pytest.fixture
 def pi(short_tmp: Path) -> Iterator[Device]:
     root = plant(short_tmp / "pi", RASPBERRY_PI)
-    device = Device(short_tmp, CONFIG.format(root=root))
-    yield device
-    if device.process is not None and device.process.poll() is None:
-        device.stop()
-
-
-def rows(device: Device, kind: str) -> list[Row]:
-    found: list[Row] = []
-    for path in sorted(device.folder.glob("state/outbox/**/*.zst")):
-        batch = wire.decode(path.read_bytes())
-        if batch.kind == kind:
-            found += wire.rows_from_columns(batch)
-    return found
+    with Device(short_tmp, CONFIG.format(root=root)) as made:
+        yield made
 
 
 def status(device: Device) -> dict[str, Any]:
@@ -74,7 +61,7 @@ def test_a_raspberry_pi_that_overheats_and_cools_down(pi: Device) -> None:
 
     def learned() -> bool:
         """Half a window of samples, and some more, are past."""
-        return len([row for row in rows(pi, "sys") if TEMPERATURE in row]) >= 12
+        return len([row for row in pi.rows_left("sys") if TEMPERATURE in row]) >= 12
 
     wait_for(learned, what="enough samples")
     heat(pi, 85.0)
@@ -84,11 +71,11 @@ def test_a_raspberry_pi_that_overheats_and_cools_down(pi: Device) -> None:
     heat(pi, 48.3)
     wait_for(lambda: not status(pi)["anomalies"], what="its end")
     assert pi.stop() == 0
-    told = [row for row in rows(pi, "event") if str(row["type"]).startswith("anomaly.")]
+    told = [row for row in pi.rows_left("event") if str(row["type"]).startswith("anomaly.")]
     assert [row["type"] for row in told] == ["anomaly.started", "anomaly.cleared"]
     assert {row["stream"] for row in told} == {TEMPERATURE}
     # What leaves is what the files said.
-    samples = [row[TEMPERATURE] for row in rows(pi, "sys") if TEMPERATURE in row]
+    samples = [row[TEMPERATURE] for row in pi.rows_left("sys") if TEMPERATURE in row]
     assert set(samples) >= {48.312, 85.0}
     # After a restart the past is there: nothing has to be learned anew.
     heat(pi, 20.0)
@@ -120,7 +107,7 @@ def test_the_application_that_feeds_the_agent_is_measured(short_tmp: Path) -> No
         wait_for(lambda: not measured(), what="it is gone")
     finally:
         assert device.stop() == 0
-    assert any(f"process_memory_bytes.{name}" in row for row in rows(device, "sys"))
+    assert any(f"process_memory_bytes.{name}" in row for row in device.rows_left("sys"))
 
 
 def test_check_names_what_is_wrong_with_a_rule_for_series(short_tmp: Path) -> None:

@@ -10,20 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from edgemon import wire
-from edgemon.records import Row
 from tests.e2e.harness import Device
 
 TOML = '[system]\nenabled = false\n[ship]\nsink = "file"\n[models."*"]\n'
-
-
-def rows(device: Device) -> list[Row]:
-    return [
-        row
-        for path in device.folder.glob("state/outbox/**/*.zst")
-        if (batch := wire.decode(path.read_bytes())).kind == "pred"
-        for row in wire.rows_from_columns(batch)
-    ]
 
 
 def connect(device: Device) -> socket.socket:
@@ -57,7 +46,7 @@ def test_what_was_written_before_sigterm_is_stored_and_its_acks_are_answered(
     client.close()
     late.close()
     device.stop()
-    assert sorted(int(str(row["id"])) for row in rows(device)) == list(range(1_500))
+    assert sorted(int(str(row["id"])) for row in device.rows_left("pred")) == list(range(1_500))
 
 
 def test_a_reservoir_leaves_at_a_clean_stop_with_ids_that_its_labels_share(
@@ -78,7 +67,7 @@ def test_a_reservoir_leaves_at_a_clean_stop_with_ids_that_its_labels_share(
     assert json.loads(client.recv(1000)) == {"ack": 1, "level": "disk"}
     client.close()
     assert device.stop() == 0
-    found = rows(device)
+    found = device.rows_left("pred")
     labels = {str(row["id"]) for row in found if row.get("label") is not None}
     captured = [row for row in found if row.get("output") is not None]
     assert (len(labels), len(captured)) == (500, 20)

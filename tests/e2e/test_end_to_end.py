@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Application, Device, Receiver, prediction
+from tests.e2e.harness import EVERYTHING_SHIPPED, Application, Device, Receiver, prediction
 from tests.servers import Mosquitto, wait_for
 
 PREDICTIONS = 100_000
@@ -19,37 +19,9 @@ BROKER_GONE, AGENT_KILLED, BROKER_BACK = 40_000, 55_000, 70_000
 
 @pytest.fixture
 def device(short_tmp: Path, mosquitto: Mosquitto) -> Iterator[Device]:
-    made = Device(
-        short_tmp,
-        f"""
-        [models."*"]
-        capture = "all"
-        window = "2s"
-        [system]
-        interval = "1s"
-        [batch]
-        max_age = "2s"
-        [ship]
-        sink = "mqtt"
-        max_interval = "1s"
-        [mqtt]
-        host = "127.0.0.1"
-        port = {mosquitto.port}
-        """,
-    )
-    made.start()
-    yield made
-    if made.process is not None and made.process.poll() is None:
-        made.stop()
-
-
-@pytest.fixture
-def receiver(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[Receiver]:
-    made = Receiver(tmp_path, f"mqtt://127.0.0.1:{mosquitto.port}")
-    made.start()
-    yield made
-    if made.process is not None and made.process.poll() is None:
-        made.stop()
+    with Device(short_tmp, EVERYTHING_SHIPPED.format(port=mosquitto.port)) as made:
+        made.start()
+        yield made
 
 
 @pytest.mark.mosquitto

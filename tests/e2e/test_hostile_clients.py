@@ -16,7 +16,6 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from edgemon import wire
 from tests.e2e.harness import Device
 from tests.servers import wait_for
 
@@ -212,11 +211,9 @@ class Hostile:
 
 @pytest.fixture
 def device(short_tmp: Path) -> Iterator[Device]:
-    made = Device(short_tmp, TOML)
-    made.start()
-    yield made
-    if made.process is not None and made.process.poll() is None:
-        made.stop()
+    with Device(short_tmp, TOML) as made:
+        made.start()
+        yield made
 
 
 @pytest.mark.parametrize(
@@ -288,12 +285,9 @@ def test_one_hostile_client_costs_63_others_nothing(device: Device, models: int)
     wait_for(lambda: len((device.status() or {})["ingest"]["clients"]) == 0, what="all have gone")
     assert device.stop() == 0
     found: dict[str, int] = {}
-    for file in device.folder.glob("state/outbox/**/*.zst"):
-        batch = wire.decode(file.read_bytes())
-        if batch.kind == "pred":
-            for row in wire.rows_from_columns(batch):
-                if row.get("id") is not None:
-                    found[str(row["id"])] = found.get(str(row["id"]), 0) + 1
+    for row in device.rows_left("pred"):
+        if row.get("id") is not None:
+            found[str(row["id"])] = found.get(str(row["id"]), 0) + 1
     wanted = {
         f"{number}-{index}"
         for number, client in enumerate(honest)

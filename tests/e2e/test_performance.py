@@ -42,21 +42,10 @@ N = 3_000
 
 
 @pytest.fixture
-def receiver(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[Receiver]:
-    made = Receiver(tmp_path, f"mqtt://127.0.0.1:{mosquitto.port}")
-    made.start()
-    yield made
-    if made.process is not None and made.process.poll() is None:
-        made.stop()
-
-
-@pytest.fixture
 def device(short_tmp: Path, mosquitto: Mosquitto) -> Iterator[Device]:
     """One with a profile of "digits" and "twin"; not started."""
-    made = Device(short_tmp, TOML.format(port=mosquitto.port))
-    yield made
-    if made.process is not None and made.process.poll() is None:
-        made.stop()
+    with Device(short_tmp, TOML.format(port=mosquitto.port)) as made:
+        yield made
 
 
 def vectors(n: int, seed: int, wrong: float = 0.0) -> tuple[Array, Array]:

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from edgemon import wire
 from edgemon.records import Row
 from tests.e2e.harness import EDGEMON, Device
 from tests.notice_servers import Hook, MailServer
@@ -61,10 +60,8 @@ def device(short_tmp: Path) -> Iterator[Device]:
     note = short_tmp / "note"
     note.write_text(NOTE)
     note.chmod(0o755)
-    device = Device(short_tmp, CONFIG.format(folder=short_tmp))
-    yield device
-    if device.process is not None and device.process.poll() is None:
-        device.stop()
+    with Device(short_tmp, CONFIG.format(folder=short_tmp)) as made:
+        yield made
 
 
 def send(device: Device, *events: dict[str, Any]) -> None:
@@ -76,19 +73,9 @@ def send(device: Device, *events: dict[str, Any]) -> None:
         assert b"ack" in client.recv(1000)
 
 
-def left(device: Device, kind: str) -> list[Row]:
-    """Rows of a kind that have left."""
-    found: list[Row] = []
-    for path in sorted(device.folder.glob("state/outbox/**/*.zst")):
-        batch = wire.decode(path.read_bytes())
-        if batch.kind == kind:
-            found += wire.rows_from_columns(batch)
-    return found
-
-
 def told(device: Device, what: str) -> list[Row]:
     """Events of a type that have left."""
-    return [row for row in left(device, "event") if row["type"] == what]
+    return [row for row in device.rows_left("event") if row["type"] == what]
 
 
 def rule(device: Device, name: str) -> dict[str, Any]:
@@ -241,8 +228,8 @@ def test_an_alarm_has_the_flight_recorder_ship_what_was_before_it(device: Device
     file.write_text(file.read_text().replace('window = "1s"', recorder))
     device.start()
     send(device, *({"model": "fraud", "output": n, "latency": 0.3} for n in range(100)))
-    wait_for(lambda: len(left(device, "pred")) >= 20, what="the recorder's rows")
-    rows = left(device, "pred")
+    wait_for(lambda: len(device.rows_left("pred")) >= 20, what="the recorder's rows")
+    rows = device.rows_left("pred")
     outputs = [row["output"] for row in rows]
     assert isinstance(outputs[0], float)
     assert outputs == [outputs[0] + n for n in range(len(rows))]  # the latest, none left out

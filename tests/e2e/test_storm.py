@@ -137,8 +137,7 @@ class Storm:
 
     def close(self) -> None:
         for part in (self.device, self.receiver):
-            if part.process is not None and part.process.poll() is None:
-                part.stop()
+            part.end()
         self.proxy.close()
 
     def kill_agent(self) -> None:

@@ -52,6 +52,15 @@ class DeviceFailure(NamedTuple):
     system: str = "[system]\nenabled = false\n"
     prepare: Act | None = None
 
+    def world(self, folder: Path, profiles: Path) -> World:
+        """Where it will happen; not started."""
+        made = World(
+            folder, profiles, self.toml, seed=3, system=self.system, settings=self.settings
+        )
+        if self.prepare is not None:
+            self.prepare(made)
+        return made
+
 
 def stop_and_start(world: World) -> None:
     world.stop()

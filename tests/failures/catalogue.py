@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tests.failures.plant import SENSORS, STATES, Plant, Rows
+from tests.failures.world import World
 
 Draw = Callable[[Plant, int], Rows]
 
@@ -37,6 +39,10 @@ class Failure(NamedTuple):
     truths: bool = False
     settings: str = ""
     toml: str = ""
+
+    def world(self, folder: Path, profiles: Path) -> World:
+        """Where it will happen; not started."""
+        return World(folder, profiles, self.toml, seed=2, settings=self.settings)
 
     def healthy(self, plant: Plant, n: int) -> Rows:
         """Of the twin, or of the model as it is in health."""

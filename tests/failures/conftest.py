@@ -1,17 +1,20 @@
-"""The profiles of the plant's models, made from files as a user makes them."""
+"""The world that failures happen in, with profiles of the plant's models made from files as a user makes them."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.harness import EDGEMON
+from tests.failures.acts import DeviceFailure
+from tests.failures.catalogue import Failure
 from tests.failures.plant import REFERENCE_ROWS, Plant, write_reference
+from tests.failures.world import World
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +41,13 @@ def note_delay() -> Callable[[str, str], None]:
                 file.write(json.dumps([name, delay]) + "\n")
 
     return note
+
+
+@pytest.fixture
+def world(request: pytest.FixtureRequest, short_tmp: Path, profiles: Path) -> Iterator[World]:
+    """Of the test's `failure`, running and well."""
+    failure: Failure | DeviceFailure = request.getfixturevalue("failure")
+    made = failure.world(short_tmp, profiles)
+    made.start()
+    yield made
+    made.stop()

@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from tests.failures.acts import OF_DEVICES, DeviceFailure
 from tests.failures.world import World
-
-
-@pytest.fixture
-def world(request: pytest.FixtureRequest, short_tmp: Path, profiles: Path) -> Iterator[World]:
-    failure = request.getfixturevalue("failure")
-    made = World(
-        short_tmp, profiles, failure.toml, seed=3, system=failure.system, settings=failure.settings
-    )
-    if failure.prepare is not None:
-        failure.prepare(made)
-    made.start()
-    yield made
-    made.stop()
 
 
 @pytest.mark.parametrize("failure", OF_DEVICES, ids=lambda failure: failure.name)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -12,15 +11,6 @@ from tests.failures.catalogue import OF_PREDICTIONS, Failure
 from tests.failures.world import World, data_of
 
 HEALTHY_ROWS = 3000
-
-
-@pytest.fixture
-def world(request: pytest.FixtureRequest, short_tmp: Path, profiles: Path) -> Iterator[World]:
-    failure = request.getfixturevalue("failure")
-    made = World(short_tmp, profiles, failure.toml, seed=2, settings=failure.settings)
-    made.start()
-    yield made
-    made.stop()
 
 
 @pytest.mark.parametrize("failure", OF_PREDICTIONS, ids=lambda failure: failure.name)

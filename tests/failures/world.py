@@ -44,7 +44,7 @@ class World:
         self.plant = Plant(seed)
         config = _CONFIG.replace('window = "1s"', f'window = "1s"\n{settings}')
         self.device = Device(folder, config + system + toml)
-        self.box = folder / "box"
+        self.device.outbox = self.box = folder / "box"
         self.box.mkdir()
         self.connect(True)
         for profile in profiles.glob("*.profile"):
@@ -65,9 +65,7 @@ class World:
 
     def stop(self) -> None:
         self.client.close()
-        process = self.device.process
-        if process is not None and process.poll() is None:
-            self.device.stop()
+        self.device.end()
 
     def send(self, model: str, rows: Rows) -> None:
         """Have the agent count all of them."""
@@ -102,12 +100,7 @@ class World:
 
     def rows(self, kind: str) -> list[Row]:
         """Rows of a kind that left the device so far."""
-        found: list[Row] = []
-        for path in sorted(self.box.glob("**/*.zst")):
-            batch = wire.decode(path.read_bytes())
-            if batch.kind == kind:
-                found += wire.rows_from_columns(batch)
-        return found
+        return self.device.rows_left(kind)
 
     def find(self, event: str, stream: str) -> Row | None:
         """The first such event; stream: "" for any."""

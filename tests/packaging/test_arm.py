@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import Application, Device, Receiver, prediction
+from tests.e2e.harness import EVERYTHING_SHIPPED, Application, Device, Receiver, prediction
 from tests.packaging.conftest import Binary
 from tests.packaging.container import ROOT
 from tests.servers import Mosquitto, wait_for
@@ -66,29 +66,10 @@ def test_the_installer_knows_the_oldest_glibc(binary: Binary) -> None:
 
 @pytest.fixture
 def device(binary: Binary, short_tmp: Path, mosquitto: Mosquitto) -> Iterator[Device]:
-    made = Device(
-        short_tmp,
-        f"""
-        [models."*"]
-        capture = "all"
-        window = "2s"
-        [system]
-        interval = "1s"
-        [batch]
-        max_age = "2s"
-        [ship]
-        sink = "mqtt"
-        max_interval = "1s"
-        [mqtt]
-        host = "127.0.0.1"
-        port = {mosquitto.port}
-        """,
-        binary.program,
-    )
-    made.start()
-    yield made
-    if made.process is not None and made.process.poll() is None:
-        made.stop()
+    toml = EVERYTHING_SHIPPED.format(port=mosquitto.port)
+    with Device(short_tmp, toml, binary.program) as made:
+        made.start()
+        yield made
 
 
 @pytest.mark.mosquitto

@@ -7,14 +7,11 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgemon import wire
-from edgemon.records import Row
 from tests.e2e.harness import EDGEMON, Application, Device
 from tests.plugins.rig import EXAMPLES, program
 from tests.servers import wait_for
@@ -35,18 +32,7 @@ def devices() -> Iterator[list[Device]]:
     made: list[Device] = []
     yield made
     for device in made:
-        if device.process is not None and device.process.poll() is None:
-            device.stop()
-
-
-def rows(device: Device) -> list[Row]:
-    found: list[Row] = []
-    for path in sorted(device.folder.glob("state/outbox/**/*.zst")):
-        with suppress(FileNotFoundError):
-            batch = wire.decode(path.read_bytes())
-            if batch.kind == "sys":
-                found += wire.rows_from_columns(batch)
-    return found
+        device.end()
 
 
 def plugin(device: Device, name: str) -> dict[str, Any]:
@@ -69,17 +55,11 @@ def test_one_that_others_may_write_is_off_and_told_and_all_else_works(
     path = program(short_tmp)
     path.chmod(0o757)
     device = started(devices, short_tmp, f'[plugins.soil]\ncommand = ["{path}"]\n' + TO_A_FOLDER)
-    assert wait_for(lambda: rows(device), what="samples of the device")
+    assert wait_for(lambda: device.rows_left("sys"), what="samples of the device")
     assert plugin(device, "soil")["state"] == "down"
     assert plugin(device, "soil")["last_error"] == f'everybody may write "{path}": chmod o-w'
     assert device.stop() == 0
-    told = [
-        row
-        for file in device.folder.glob("state/outbox/**/*.zst")
-        if (batch := wire.decode(file.read_bytes())).kind == "event"
-        for row in wire.rows_from_columns(batch)
-        if row["type"] == "plugin.refused"
-    ]
+    told = [row for row in device.rows_left("event") if row["type"] == "plugin.refused"]
     assert [row["message"] for row in told] == [f'soil: everybody may write "{path}": chmod o-w']
 
 
@@ -102,12 +82,19 @@ entry_point = "processes"
 """
     device = started(devices, short_tmp, TO_A_FOLDER + plugins)
     wait_for(
-        lambda: {"soil", "tasks"} <= {name.split("_")[0] for row in rows(device) for name in row}
+        lambda: (
+            {"soil", "tasks"}
+            <= {name.split("_")[0] for row in device.rows_left("sys") for name in row}
+        )
     )
-    (soil_row, *_) = (row for row in rows(device) if row.get("soil_moisture_percent") is not None)
+    (soil_row, *_) = (
+        row for row in device.rows_left("sys") if row.get("soil_moisture_percent") is not None
+    )
     assert soil_row["soil_moisture_percent"] == 41.5
     assert soil_row["memory_used_percent"] is not None
-    (tasks_row, *_) = (row for row in rows(device) if row.get("tasks_running") is not None)
+    (tasks_row, *_) = (
+        row for row in device.rows_left("sys") if row.get("tasks_running") is not None
+    )
     running = tasks_row["tasks_running"]
     assert isinstance(running, float) and running >= 3
     shown = subprocess.run(
@@ -201,14 +188,16 @@ command = ["{archive}"]
 options = {{ folder = "{short_tmp}/state/outbox" }}
 """
     device = started(devices, short_tmp, sink)
-    wait_for(lambda: rows(device), what="batches of the device")
+    wait_for(lambda: device.rows_left("sys"), what="batches of the device")
     wait_for(lambda: (device.status("ship") or {}).get("connected"))
     shipper = device.status("ship")
     assert shipper is not None
     (state,) = shipper["plugins"]
     os.kill(state["pid"], signal.SIGKILL)
-    before = len(rows(device))
-    wait_for(lambda: len(rows(device)) > before, what="batches after a crash of the sink")
+    before = len(device.rows_left("sys"))
+    wait_for(
+        lambda: len(device.rows_left("sys")) > before, what="batches after a crash of the sink"
+    )
     shipper = device.status("ship")
     assert shipper is not None
     assert shipper["counters"]['edgemon_plugin_restarts_total{reason="exited"}'] == 1

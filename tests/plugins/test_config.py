@@ -14,16 +14,9 @@ from edgemon.config import load_file, parse, reload, reload_with
 from edgemon.config.remembered import Overlay
 from edgemon.config.trust import distrust
 from edgemon.errors import ConfigError
+from tests.config.faults import faults
 
 SOIL = "[plugins.soil]\ncommand = ['/bin/true']\n"
-
-
-def faults(text: str) -> list[str]:
-    try:
-        parse(text, "e.toml")
-    except ConfigError as error:
-        return [str(fault) for fault in error.faults]
-    return []
 
 
 def test_a_plugin_has_the_interval_of_the_device_unless_it_says_another() -> None:
