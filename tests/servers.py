@@ -6,13 +6,10 @@ the server answers. Nothing sleeps for a fixed time as a synchronisation: `wait_
 
 from __future__ import annotations
 
-import os
 import selectors
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -24,9 +21,12 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-T = TypeVar("T")
+from edgemon.demo.children import HOST as HOST
+from edgemon.demo.children import free_port as free_port
+from edgemon.demo.children import mosquitto_program as mosquitto_program
+from edgemon.demo.children import nats_program as nats_program
 
-HOST = "127.0.0.1"
+T = TypeVar("T")
 
 
 def wait_for(condition: Callable[[], T], timeout_s: float = 20.0, what: str = "") -> T:
@@ -37,26 +37,6 @@ def wait_for(condition: Callable[[], T], timeout_s: float = 20.0, what: str = ""
             raise AssertionError(f"not within {timeout_s:g} s: {what or condition}")
         time.sleep(0.01)
     return value
-
-
-def free_port() -> int:
-    """A TCP port on loopback that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind((HOST, 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
-def mosquitto_program() -> str | None:
-    """Debian puts it into /usr/sbin, which is not in everybody's PATH."""
-    return shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-
-
-def nats_program() -> str | None:
-    """The nats-server of the PyPI package, beside this interpreter, or one in PATH."""
-    return shutil.which("nats-server", path=os.path.dirname(sys.executable)) or shutil.which(
-        "nats-server"
-    )
 
 
 class Server:

@@ -10,6 +10,7 @@ shipper and receiver as child processes. Needs the `demo` extra.
     children.py   one child process, and the broker
     driver.py     plays it: sends predictions through the socket, takes the broker away
     show.py       all of it, from beginning to end
+    again.py      a thread that does something again and again
     watch.py      what the view knows: the agent's status and the receiver's database
     view.py       the live view: a terminal's, or plain lines
     report.py     the end, from the received database

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -21,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgemon.cli._terminal import human_bytes
+from edgemon.demo.again import Again
 from edgemon.demo.play import AWAY, BACK, DIRTY, DRAIN, PHASES, PREPARE, Phase, Play
 from edgemon.demo.scenario import Floats
 from edgemon.demo.watch import Snapshot, StreamDrift
@@ -223,10 +223,11 @@ def shaded(picture: Floats) -> list[str]:
     return ["".join(_SHADES[cell] for cell in row) for row in cells]
 
 
-class LineView:
+class LineView(Again):
     """For logs: a line when something begins, and one every few seconds."""
 
     def __init__(self, play: Play, stream: TextIO) -> None:
+        super().__init__("view", 1 / _PER_SECOND)
         self.look: Callable[[], Snapshot] = Snapshot
         self._play = play
         self._stream = stream
@@ -234,29 +235,15 @@ class LineView:
         self._phase: Phase | None = None
         self._doing = ""
         self._raised: set[str] = set()
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="view", daemon=True)
+        self._due_s = 0.0
 
-    def __enter__(self) -> LineView:
-        self._thread.start()
-        return self
+    def turn(self) -> None:
+        self.news()
+        if self._phase is not PREPARE and time.monotonic() >= self._due_s:
+            self._due_s = time.monotonic() + _LINE_EVERY_S
+            self._say(plain_line(self._play, self.look()))
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _loop(self) -> None:
-        due_s = 0.0
-        while not self._end.wait(1 / _PER_SECOND):
-            self.news()
-            if self._phase is not PREPARE and time.monotonic() >= due_s:
-                due_s = time.monotonic() + _LINE_EVERY_S
-                self._say(plain_line(self._play, self.look()))
+    def last(self) -> None:
         self.news()
 
     def news(self) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-import threading
 from collections.abc import Iterator, Mapping
-from types import TracebackType
 from typing import NamedTuple
 
 from edgemon.control import request
+from edgemon.demo.again import Again
 from edgemon.demo.stage import Stage
 from edgemon.errors import EdgemonError
+from edgemon.receive.sqlite import read_only
 
 _LOOK_EVERY_S = 0.4
 _TIMEOUT_S = 2.0
@@ -61,34 +61,19 @@ class Snapshot(NamedTuple):
         return sum(max(0, seq - self.acked.get(kind, 0)) for kind, seq in self.durable.items())
 
 
-class Watch:
+class Watch(Again):
     """Looks again and again, in a thread of its own, until the `with` ends; `latest` is the last look.
 
     A look that fails, because a process is not there yet or no more, keeps what was known.
     """
 
     def __init__(self, stage: Stage) -> None:
+        super().__init__("watch", _LOOK_EVERY_S)
         self.latest = Snapshot()
         self._stage = stage
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="watch", daemon=True)
 
-    def __enter__(self) -> Watch:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _loop(self) -> None:
-        while not self._end.wait(_LOOK_EVERY_S):
-            self.latest = look(self._stage, self.latest)
+    def turn(self) -> None:
+        self.latest = look(self._stage, self.latest)
 
 
 def look(stage: Stage, before: Snapshot) -> Snapshot:
@@ -159,7 +144,7 @@ def arrived(database: str) -> Arrived | None:
 @contextlib.contextmanager
 def open_read_only(database: str) -> Iterator[sqlite3.Connection]:
     """The receiver's database, without a chance to change it. sqlite3.Error when it is not there."""
-    connection = sqlite3.connect(f"file:{_quoted(database)}?mode=ro", uri=True, timeout=_TIMEOUT_S)
+    connection = read_only(database, _TIMEOUT_S)
     try:
         yield connection
     finally:
@@ -176,10 +161,6 @@ def peak_bytes(pid: int) -> int:
     except (OSError, ValueError, IndexError):
         pass
     return 0
-
-
-def _quoted(path: str) -> str:
-    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
 def _map(value: object) -> Mapping[str, object]:

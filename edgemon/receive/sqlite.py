@@ -243,6 +243,15 @@ class SqliteStore:
         return value
 
 
+def read_only(path: str, timeout_s: float) -> sqlite3.Connection:
+    """A connection that cannot change the file. sqlite3.Error when it is not there.
+
+    timeout_s: how long it waits for who writes.
+    """
+    quoted = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    return sqlite3.connect(f"file:{quoted}?mode=ro", uri=True, timeout=timeout_s)
+
+
 def _statements(script: str) -> Iterator[str]:
     """One at a time: `executescript` would commit the transaction that is open."""
     statement = ""

@@ -6,6 +6,7 @@ import sqlite3
 from typing import Any
 
 from edgemon.errors import DamagedError, StorageError, UsageError
+from edgemon.receive.sqlite import read_only
 from edgemon.report import standing
 from edgemon.report.figures import (
     BUCKETS,
@@ -21,15 +22,16 @@ from edgemon.report.figures import (
 from edgemon.report.models import ModelReader
 from edgemon.report.query import Query, finite, points
 
+_TIMEOUT_S = 10.0  # for a receiver that writes just then
+
 
 def read(path: str, selection: Selection) -> Report:
     """UsageError when it is no database of a receiver, StorageError when it cannot be read."""
     try:
-        connection = sqlite3.connect(f"file:{_quoted(path)}?mode=ro", uri=True)
+        connection = read_only(path, _TIMEOUT_S)
     except sqlite3.Error as error:
         raise StorageError(f"{path}: {error}") from None
     try:
-        connection.execute("PRAGMA busy_timeout = 10000")
         tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
         if not {"batches", "windows", "events", "samples"} <= tables:
             raise UsageError(f"{path}: not a database of edgemon receive")
@@ -44,10 +46,6 @@ def read(path: str, selection: Selection) -> Report:
         raise StorageError(f"{path}: {error}") from None
     finally:
         connection.close()
-
-
-def _quoted(path: str) -> str:
-    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
 class _Reader:

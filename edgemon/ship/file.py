@@ -12,7 +12,7 @@ removes whole files; a name that ends in .tmp is one that is being written.
 
 from __future__ import annotations
 
-from edgemon.ship.sink import NEVER, Parcel, Sink, SinkContext, SinkEvents
+from edgemon.ship.sink import Parcel, Sink, SinkContext, SinkEvents, WithoutConnection
 from edgemon.spool.fs import FileSystem, join, write_atomically
 
 SUFFIX = ".msgpack.zst"
@@ -30,7 +30,7 @@ def file_name(parcel: Parcel) -> str:
     return f"{parcel.kind}-{parcel.stream}-{parcel.seq:016d}{SUFFIX}"
 
 
-class FileSink:
+class FileSink(WithoutConnection):
     """folder: the device's own.  max_bytes: what may lie in it, files of others included."""
 
     def __init__(self, folder: str, max_bytes: int, fs: FileSystem, events: SinkEvents) -> None:
@@ -68,21 +68,6 @@ class FileSink:
             self._events.on_down(f"{self._folder}: {error.strerror or error}")
             return
         self._events.on_ack(parcel.key)
-
-    def watch(self) -> dict[int, int]:
-        return {}
-
-    def handle(self, fd: int, now: float) -> None:
-        pass
-
-    def tick(self, now: float) -> None:
-        pass
-
-    def deadline(self) -> float:
-        return NEVER
-
-    def announce(self, now: float) -> None:
-        """There is nobody to tell."""
 
     def stop(self, now: float) -> None:
         self._up = False

@@ -119,6 +119,25 @@ class Sink(Protocol):
         """End at once, without a report."""
 
 
+class WithoutConnection:
+    """What a sink answers that has nothing to wait for and nobody to tell."""
+
+    def watch(self) -> dict[int, int]:
+        return {}
+
+    def handle(self, fd: int, now: float) -> None:
+        pass
+
+    def tick(self, now: float) -> None:
+        pass
+
+    def deadline(self) -> float:
+        return NEVER
+
+    def announce(self, now: float) -> None:
+        pass
+
+
 class SinkContext(NamedTuple):
     """What every sink is made of.
 
