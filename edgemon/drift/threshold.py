@@ -92,7 +92,8 @@ def critical_value(
     """
     if not ratio >= 1.0:
         raise OutsideTableError(
-            f"the reference is smaller than the window ({ratio:.3g} times as large)"
+            f"the reference is smaller than the window ({ratio:.3g} times as large); what would do: more of its"
+            " values, or a smaller drift.window"
         )
     if n < MIN_WINDOW:
         raise OutsideTableError(f"a window of {n} is too small: at least {MIN_WINDOW}")

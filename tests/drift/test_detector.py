@@ -253,9 +253,13 @@ def test_an_alarm_explains_itself() -> None:
 def test_settings_that_cannot_keep_the_promise_are_refused_stream_by_stream() -> None:
     profile = profile_of(output=normal(1, 1_000), f_short=normal(1, 50))
     assert len(faults(profile, Settings())) == 1
-    words = r"^f:short: the reference is smaller than the window"
+    detectors = ModelDetectors(profile, Settings())  # the other is tested
+    assert [one.stream for one in detectors] == ["output"]
+    assert detectors.untested["f:short"].startswith("the reference is smaller than the window")
+    assert detectors.push("f:short", 9.0) is None and detectors.unknown() == []
+    words = r"^output: the reference is smaller than the window"
     with pytest.raises(ThresholdError, match=words):
-        ModelDetectors(profile, Settings())
+        ModelDetectors(profile_of(output=normal(1, 50)), Settings())
     (blind,) = faults(profile_of(output=normal(1, 20)), Settings(window=10))
     assert blind.startswith("output: a window of 10") and "what would do: " in blind
     assert faults(profile_of(output=normal(1, 1_000)), Settings()) == []
