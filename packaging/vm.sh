@@ -18,7 +18,9 @@ mountpoint -q /proc/sys/fs/binfmt_misc || mount -t binfmt_misc binfmt_misc /proc
 rm -rf "$vm"
 mkdir -p "$vm/initrd/bin" "$vm/initrd/lib" "$vm/initrd/proc" "$vm/initrd/sys" "$vm/initrd/dev" "$vm/initrd/newroot" "$vm/debs"
 
-mmdebstrap --quiet --arch="$DEBIAN" --variant=minbase --include=systemd,systemd-sysv,passwd,procps \
+# Its mounts vanish with its namespace, also where they are busy at its end.
+unshare --mount --propagation private \
+    mmdebstrap --quiet --arch="$DEBIAN" --variant=minbase --include=systemd,systemd-sysv,passwd,procps \
     --aptopt='Acquire::Languages "none"' --aptopt='Acquire::Check-Valid-Until "false"' \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \

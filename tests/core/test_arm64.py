@@ -151,8 +151,15 @@ def test_on_arm_kernels_give_what_scipy_gave_and_the_bits_of_this_machine(
     assert run.stdout == replay([host_program], golden_text()).stdout
 
 
-def test_on_arm_kernels_pass_their_checks(target: Target, tmp_path: Path) -> None:
-    program = build_for(target, "kernels.c", KERNELS, tmp_path / "kernels")
+@pytest.mark.parametrize(
+    ("driver", "kernels"),
+    [("kernels.c", KERNELS), ("../wire/kernels.c", ("columns",))],
+    ids=["core", "wire"],
+)
+def test_on_arm_kernels_pass_their_checks(
+    target: Target, tmp_path: Path, driver: str, kernels: tuple[str, ...]
+) -> None:
+    program = build_for(target, driver, kernels, tmp_path / "kernels")
     run = replay([target.emulator, str(program)], "")
     assert (run.returncode, run.stdout, run.stderr) == (0, "done\n", "")
 

@@ -38,7 +38,8 @@ def system() -> Path:
         shutil.rmtree(SYSTEM, ignore_errors=True)
         SYSTEM.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(
-            ["mmdebstrap", "--quiet", "--variant=minbase", "--include=systemd,systemd-sysv,dbus,passwd,procps",
+            ["unshare", "--mount", "--propagation", "private",  # its mounts vanish with it
+             "mmdebstrap", "--quiet", "--variant=minbase", "--include=systemd,systemd-sysv,dbus,passwd,procps",
              "--aptopt=Acquire::Languages \"none\"", "--aptopt=Acquire::Check-Valid-Until \"false\"",
              "--dpkgopt=path-exclude=/usr/share/doc/*", "bookworm", str(SYSTEM),
              "/etc/apt/sources.list.d/debian.sources"],
