@@ -10,6 +10,19 @@ if beside != getattr(sys, "_MEIPASS", beside):
         if os.environ.get(name) == str(os.getppid()):
             os.environ[name] = str(os.getpid())
 
+# The OpenSSL inside looks for the system's certificates where Debian keeps them. Elsewhere they are one of these files.
+BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Yocto, Buildroot, Arch
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+    "/etc/ssl/cert.pem",
+)
+if "SSL_CERT_FILE" not in os.environ and not os.path.exists("/usr/lib/ssl/certs"):
+    for bundle in BUNDLES:
+        if os.path.exists(bundle):
+            os.environ["SSL_CERT_FILE"] = bundle
+            break
+
 from edgemon.cli import main  # noqa: E402  what stands above must be so before anything is imported
 
 sys.exit(main())
