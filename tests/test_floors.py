@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,24 @@ def test_every_room_stands_in_the_table_of_floors() -> None:
                     cells[level]
                 )
     assert {name: named.get(name) for name in FLOORS} == FLOORS
+
+
+@pytest.mark.parametrize("name", ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"])
+def test_every_file_that_a_page_names_is_there(name: str) -> None:
+    top = ROOT.parent
+    page = (top / name).read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w./-]*\w\.(?:py|pyi|pyx|h|c|sql|sh|toml|md))`", page))
+    named |= set(re.findall(r"\]\(([\w./-]+\.md)\)", page))
+    known = [
+        path.relative_to(top).as_posix()
+        for folder in ("edgemon", "csrc", "tests", "benchmarks", "packaging", "docs")
+        for path in (top / folder).rglob("*.*")
+    ]
+    known += [path.name for path in top.glob("*.*")]
+    of_a_user = {"edgemon.toml"}
+    missing = {
+        one
+        for one in named - of_a_user
+        if not any(path == one or path.endswith(f"/{one}") for path in known)
+    }
+    assert not missing
