@@ -319,7 +319,7 @@ def test_a_command_whose_dependency_is_missing_names_it(
     def import_module(name: str) -> ModuleType:
         raise ModuleNotFoundError(f"No module named 'rich' ({name})", name="rich")
 
-    monkeypatch.setattr(importlib, "import_module", import_module)
+    monkeypatch.setattr("edgemon.std.importlib.import_module", import_module)
     monkeypatch.setattr(cli, "COMMANDS", (Command("show", "", extra=extra),))
     assert main(["show"]) == 2
     assert capsys.readouterr().err == (
