@@ -54,7 +54,7 @@ fuzz: $(VENV)/.test  ## fuzz the decoders of the ingest protocol (clang; EDGEMON
 	$(BIN)/python -m pytest -n 0 -m slow tests/ingest/test_fuzz.py
 
 test-arm: $(VENV)/.test  ## arm64 and armhf binaries from `make binary`, run under emulation
-	$(BIN)/python -m pytest -m slow -n 0 tests/packaging/test_arm.py tests/packaging/test_single_file.py
+	$(BIN)/python -m pytest -m slow -n 0 tests/packaging/test_arm.py tests/packaging/test_single_file.py tests/packaging/test_wheel.py
 
 test-vm: $(VENV)/.test  ## the arm64 .deb on an emulated machine with 128 MB, through a power cut (root)
 	packaging/vm.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From the sources to dist/: a single file, a .deb, their list of contents (CycloneDX) and checksums.
+# From the sources to dist/: a single file, a .deb, their list of contents (CycloneDX), wheel, sdist and checksums.
 #   packaging/build.sh host|arm64|armhf        (`make binary`, `make binary ARCH=arm64`)
 # Another processor than this one's needs root on an x86-64 Debian 12: its extensions are cross-compiled here, PyInstaller
 # runs in a root file system of its own under emulation. What takes long is kept in build/ARCH.
@@ -142,7 +142,8 @@ run "$project/build/$arch/out/edgemon-dir/edgemon" init --out - > "$work/out/edg
 name=edgemon-$version-linux-$FILE_ARCH
 cp "$work/out/edgemon" "dist/$name"
 cp "$work/out/edgemon.cdx.json" "dist/$name.cdx.json"
-files=("$name" "$name.cdx.json")
+cp "$sdist" "$work/wheel"/*.whl dist/
+files=("$name" "$name.cdx.json" "$(basename "$work/wheel"/*.whl)" "$(basename "$sdist")")
 if command -v dpkg-deb >/dev/null; then
     packaging/deb.sh "$work/out" "$DEBIAN"
     cp "$work/out/edgemon.cdx.json" "dist/edgemon_${version}_$DEBIAN.deb.cdx.json"

@@ -20,9 +20,8 @@ class Binary(NamedTuple):
     deb: Path
 
 
-@pytest.fixture(scope="module", params=["amd64", "arm64", "armhf"])
-def binary(request: pytest.FixtureRequest) -> Binary:
-    arch: str = request.param
+def built(arch: str) -> Binary:
+    """What `make binary` made for a processor; skips when it was not made."""
     file = ROOT / f"dist/edgemon-{VERSION}-linux-{arch}"
     if not file.exists():
         pytest.skip(f"needs {file.name}: make binary ARCH={'host' if arch == 'amd64' else arch}")
@@ -31,6 +30,11 @@ def binary(request: pytest.FixtureRequest) -> Binary:
         # Where the emulator finds the C library of that processor; children inherit it.
         program = ["env", f"QEMU_LD_PREFIX={ROOT}/build/{arch}/root", *program]
     return Binary(arch, program, ROOT / f"dist/edgemon_{VERSION}_{arch}.deb")
+
+
+@pytest.fixture(scope="module", params=["amd64", "arm64", "armhf"])
+def binary(request: pytest.FixtureRequest) -> Binary:
+    return built(request.param)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.harness import EVERYTHING_SHIPPED, Application, Device, Receiver, prediction
-from tests.packaging.conftest import Binary
+from tests.packaging.conftest import Binary, built
 from tests.packaging.container import ROOT
 from tests.servers import Mosquitto, wait_for
 
@@ -62,6 +63,19 @@ def test_the_installer_knows_the_oldest_glibc(binary: Binary) -> None:
         check=True,
     )
     assert f"libc6 (>= {floor.stdout.strip()})" in asked.stdout
+
+
+def test_the_arm64_files_run_on_kernels_with_larger_pages(tmp_path: Path) -> None:
+    """A Raspberry Pi 5 has 16 KiB a page, some servers 64: what is mapped must be aligned so."""
+    binary = built("arm64")
+    subprocess.run(["dpkg-deb", "-x", str(binary.deb), str(tmp_path)], check=True)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    shown = subprocess.run(
+        ["readelf", "-lW", binary.program[-1], *map(str, files)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    alignments = [int(one, 16) for one in re.findall(r"^ +LOAD .* (0x\w+)$", shown.stdout, re.M)]
+    assert len(alignments) > 20 and min(alignments) >= 64 << 10
 
 
 @pytest.fixture
