@@ -16,7 +16,7 @@ _OF_THE_ROWS = {
     "features_changed": "predictions lack features",
     "repeated": "predictions repeat the features of the one before",
     "late": "predictions come late",
-    "early": "predictions have times that are ahead of the clock",
+    "early": "predictions have times that are ahead of the clock (they are seconds since 1970)",
     "out_of_order": "predictions have times before that of the one before",
 }
 

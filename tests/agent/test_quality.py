@@ -226,6 +226,21 @@ def test_what_was_so_from_the_start_is_normal_without_a_profile(share: float) ->
     assert device.told() == []
 
 
+def test_times_that_were_ahead_of_the_clock_from_the_start_are_told_all_the_same() -> None:
+    """Milliseconds for seconds, in every prediction from the first on."""
+
+    def in_ms(values: Values, _rng: random.Random) -> Values:
+        return values | {"ts": values["ts"] * 1000.0}
+
+    device = Device(None)
+    device.run(2_000, in_ms)
+    assert device.told() == [("quality.early", "")]
+    assert "seconds since 1970" in device.event("early").message
+    late = Device(None)  # by an hour, always: somebody who sends what is stored
+    late.run(2_000, shift_time(-3_600.0))
+    assert late.told() == []
+
+
 def test_a_new_category_is_told_and_a_known_one_is_not() -> None:
     for made in (None, profile(text=True)):
         device = Device(made, text=True)
