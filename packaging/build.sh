@@ -75,7 +75,7 @@ else
         if [ "$arch" = armhf ]; then
             # Nobody publishes wheels for it.
             step "dependencies from source"
-            for requirement in $(extra "" | tr -d ' ' | grep -E '^(msgpack|zstandard)\b'); do
+            for requirement in $(extra "" | tr -d ' ' | grep -E '^zstandard\b'); do
                 quietly cross "$python" -m pip wheel --no-deps --no-build-isolation --no-binary :all: \
                     --wheel-dir "$work/wheels" "$requirement"
             done

@@ -24,7 +24,7 @@ EXCLUDED = [
     "pydoc", "pydoc_data", "pdb", "tkinter", "turtle", "curses", "readline", "test", "xmlrpc", "idlelib",
     # other ways of doing what is done already
     "asyncio", "_cffi_backend", "cffi", "zstandard._cffi", "zstandard.backend_cffi", "awscrt", "OpenSSL",
-    "cryptography", "brotli", "h2", "socks", "dns", "msgpack.fallback",
+    "cryptography", "brotli", "h2", "socks", "dns", "msgpack",
 ]  # fmt: skip
 # Of botocore's description of 400 services (25 MB): the one we call, the ones that credentials come from, and the
 # tables that every call reads.

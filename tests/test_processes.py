@@ -62,14 +62,14 @@ NEVER = {
 }
 NOT_IN_THE_AGENT = NEVER | {
     "asyncio", "ssl", "_ssl", "_hashlib", "paho", "boto3", "botocore", "urllib.request", "http.client", "email",
-    "dataclasses", "inspect", "logging", "typing", "platform", "string",
+    "msgpack", "datetime", "dataclasses", "inspect", "logging", "typing", "platform", "string",
     "contextlib", "importlib", "threading", "socket", "signal", "selectors", "random", "json",
     "argparse", "pathlib", "difflib", "concurrent.futures", "psutil", "ctypes",
     "edgemon.ship",
     "edgemon.agent.baseline", "edgemon.drift.build", "edgemon.drift.detector", "edgemon.drift.profile",  # without one
 }  # fmt: skip
 # What a configuration brings that is read with regular expressions, as rules are.
-OF_REGULAR_EXPRESSIONS = {"re", "enum", "functools", "copyreg"}
+OF_REGULAR_EXPRESSIONS = {"re", "collections", "enum", "functools", "copyreg"}
 NOT_IN_THE_SHIPPER = NEVER | {
     "asyncio",
     "boto3",

@@ -166,3 +166,15 @@ def test_waiting_and_joining_end_in_time() -> None:
 @given(st.lists(st.text("ab*?", max_size=6), max_size=3), st.text("ab*?\n", max_size=8))
 def test_patterns_match_as_a_shells_do(patterns: list[str], name: str) -> None:
     assert any_of(patterns)(name) == any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def test_whoever_wants_the_librarys_collections_gets_them_after_our_array() -> None:
+    program = (
+        "import sys; assert 'collections' not in sys.modules\n"
+        "from edgemon.std.array import array; assert 'collections' not in sys.modules\n"
+        "import collections.abc; from collections import Counter\n"
+        "assert collections.abc.MutableSequence and Counter('aa')['a'] == 2\n"
+        "assert isinstance(array('d', [1.0]), collections.abc.MutableSequence)\n"
+        "import array as real; assert real.array is array\n"
+    )
+    subprocess.run([sys.executable, "-I", "-c", program], check=True)

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import math
 
-import msgpack
-
+from edgemon._core import msgpack
 from edgemon.agent.redact import Redaction
 from edgemon.config import ModelSettings
 from edgemon.metrics import Counters

@@ -31,8 +31,7 @@ from __future__ import annotations
 
 import struct
 
-import msgpack
-
+from edgemon._core import msgpack
 from edgemon._core.crc32c import crc32c
 from edgemon.errors import DamagedError, UnsupportedError
 from edgemon.typed import NamedTuple
@@ -112,7 +111,6 @@ def decode(data: bytes, source: str) -> list[Saved]:
         KeyError,
         TypeError,
         AttributeError,
-        msgpack.UnpackException,
     ) as error:
         raise DamagedError(f"{source}: the checkpoint is damaged: {error}") from error
 

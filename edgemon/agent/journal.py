@@ -12,8 +12,7 @@ window's own end or, where both lives are of one boot, to the start of the next 
 
 from __future__ import annotations
 
-import msgpack
-
+from edgemon._core import msgpack
 from edgemon.flow.batcher import Anchor
 from edgemon.records import Row, Rows
 from edgemon.spool.opening import PendingJournal

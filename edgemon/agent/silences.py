@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import math
 
-import msgpack
-
+from edgemon._core import msgpack
 from edgemon.config import Config, QualitySettings
 from edgemon.quality.kinds import QualityNews
 from edgemon.quality.silence import Silence
@@ -87,7 +86,7 @@ class Silences:
         if state and model not in self._of:
             try:
                 self._pace(model, now_s).restore(msgpack.unpackb(state))
-            except (ValueError, TypeError, msgpack.UnpackException):
+            except (ValueError, TypeError):
                 del self._of[model]
                 raise
 

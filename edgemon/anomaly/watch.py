@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import msgpack
-
+from edgemon._core import msgpack
 from edgemon.anomaly.detector import Detector, Judgement, Limits
 from edgemon.config import AnomalySettings
 from edgemon.config.amounts import format_duration
@@ -106,7 +105,6 @@ class Anomalies:
             KeyError,
             TypeError,
             AttributeError,
-            msgpack.UnpackException,
         ) as error:
             self._series = {}
             raise ValueError(f"not the past of series: {error!r}") from error

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_left, insort
+
+from edgemon.std.array import array
 
 
 class Window:

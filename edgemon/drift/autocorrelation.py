@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from array import array
 
 from edgemon._core.ks import at_most
+from edgemon.std.array import array
 from edgemon.std.collections.abc import Sequence
 
 # Quantiles at which the indicator series are made: 1/16 … 15/16.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from array import array
-
 from edgemon.drift.autocorrelation import sqrt_tau, sqrt_tau_of_categories
 from edgemon.drift.profile import BINS, MAX_POINTS, FeatureProfile, Profile, reduce_sorted
 from edgemon.errors import EdgemonError
 from edgemon.std import random
+from edgemon.std.array import array
 from edgemon.std.collections.abc import Generator, Iterable
 from edgemon.typed import TYPE_CHECKING
 

@@ -19,13 +19,13 @@ its p-value, for events and reports; neither decides an alarm, but `min_effect` 
 from __future__ import annotations
 
 import math
-from array import array
 
 from edgemon.drift.counts import compare, total_variation
 from edgemon.drift.esr import REFERENCE_SHARE, alarm_level
 from edgemon.drift.multinomial import allowed, bet
 from edgemon.drift.profile import FeatureProfile
 from edgemon.drift.threshold import BlindDetectorError
+from edgemon.std.array import array
 from edgemon.std.collections.abc import Sequence
 from edgemon.typed import Any, NamedTuple
 

@@ -6,7 +6,6 @@ Both come as profiles (build.py), exact while they hold all values (`max_points`
 from __future__ import annotations
 
 import math
-from array import array
 from bisect import bisect_left
 
 from edgemon.drift import counts
@@ -16,6 +15,7 @@ from edgemon.drift.profile import FeatureProfile, Profile
 from edgemon.drift.pvalue import ks_pvalue
 from edgemon.drift.report import DIRECTIONS, peak
 from edgemon.drift.special import chi_square_sf
+from edgemon.std.array import array
 from edgemon.std.collections.abc import Sequence
 from edgemon.typed import NamedTuple
 

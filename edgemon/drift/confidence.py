@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from array import array
 from math import inf
 
 from edgemon._core.confidence import brief
 from edgemon._core.moments import Moments
+from edgemon.std.array import array
 from edgemon.typed import NamedTuple
 
 # Equal bins over [0, 1]: bin i holds i/20 <= x < (i + 1)/20, the last one 1 too.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from array import array
 
 from edgemon.drift.special import chi_square_sf
+from edgemon.std.array import array
 from edgemon.std.collections.abc import Iterable, Sequence
 from edgemon.typed import NamedTuple
 

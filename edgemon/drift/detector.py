@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import msgpack
-
+from edgemon._core import msgpack
 from edgemon.drift.budget import RatePlan, horizon, stream_probability
 from edgemon.drift.numeric import DriftDetector
 from edgemon.drift.parts import Promise, esr_table
@@ -210,7 +209,7 @@ class ModelDetectors:
             for name, text in made._texts.items():
                 text.plan(promise)
                 text.restore(state["text"][name])
-        except (ValueError, KeyError, TypeError, OverflowError, msgpack.UnpackException) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             what = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise DamagedError(f"drift state: {what or type(error).__name__}") from error
         return made

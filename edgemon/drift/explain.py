@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from array import array
 from bisect import bisect_left, bisect_right
 from itertools import accumulate
 
+from edgemon.std.array import array
 from edgemon.std.collections.abc import Sequence
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -9,9 +9,9 @@ looks like dependence, and must not make its own detector deaf.
 from __future__ import annotations
 
 import math
-from array import array
 
 from edgemon.drift.autocorrelation import Indicator, integrated_time
+from edgemon.std.array import array
 from edgemon.std.collections.abc import Callable, Sequence
 
 # Values of a block, at least: fewer tell little.

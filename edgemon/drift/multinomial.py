@@ -21,9 +21,8 @@ R: Shin, Ramdas, Rinaldo, E-detectors, arXiv 2203.03532.  p*: Li, Estimation of 
 
 from __future__ import annotations
 
-from array import array
-
 from edgemon.drift.esr import clopper_pearson_upper
+from edgemon.std.array import array
 from edgemon.std.collections.abc import Sequence
 from edgemon.typed import NamedTuple
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import struct
 import sys
-from array import array
 
 from edgemon.drift.build import ProfileBuilder
 from edgemon.drift.sources import Roles, SourceError
+from edgemon.std.array import array
 from edgemon.std.collections.abc import Iterator
 from edgemon.typed import Any, BinaryIO
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from array import array
 
 from edgemon._core import gauge
 from edgemon._core.esr import EsrDetector
@@ -17,6 +16,7 @@ from edgemon.drift.profile import FeatureProfile
 from edgemon.drift.report import json_safe, report
 from edgemon.drift.settings import State, Transition
 from edgemon.drift.threshold import Threshold, ThresholdError, threshold
+from edgemon.std.array import array
 from edgemon.typed import Any
 
 # While an alarm is latched, the stream is looked at this often in a window.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from array import array
 
 from edgemon._core.ks import Reference, SlidingKS
 from edgemon.drift import esr
 from edgemon.drift.budget import numeric_shares
 from edgemon.drift.profile import FeatureProfile
 from edgemon.drift.threshold import BlindDetectorError
+from edgemon.std.array import array
 from edgemon.std.collections.abc import Sequence
 from edgemon.typed import NamedTuple
 

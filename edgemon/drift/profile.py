@@ -39,17 +39,17 @@ import math
 import struct
 import sys
 from _blake2 import blake2b  # not hashlib, which loads OpenSSL: 3.6 MB that the agent does not have
-from array import array
 from bisect import bisect_left
 from itertools import accumulate
 
-import msgpack
-
+from edgemon._core import msgpack
 from edgemon._core.esr import EsrTable
 from edgemon._core.ks import Reference
 from edgemon.drift.labelled import LabelledProfile
 from edgemon.errors import DamagedError, UnsupportedError
+from edgemon.std.array import array
 from edgemon.std.collections.abc import Iterator
+from edgemon.std.contextlib import suppress
 from edgemon.typed import TYPE_CHECKING, Any, NamedTuple
 from edgemon.zstd import zstandard
 
@@ -251,7 +251,6 @@ class Profile:
             KeyError,
             TypeError,
             StopIteration,
-            msgpack.UnpackException,
         ) as error:
             raise DamagedError(
                 f"{source}: the profile is damaged: {error or type(error).__name__}"
@@ -390,7 +389,11 @@ def _bounded(frame: memoryview, length: int) -> Iterator[bytes]:
 
 
 def _unpack(chunks: Iterator[bytes]) -> Iterator[dict[str, Any]]:
-    unpacker = msgpack.Unpacker(max_buffer_size=_MAX_BODY_BYTES, read_size=_CHUNK_BYTES)
+    held = b""
     for chunk in chunks:
-        unpacker.feed(chunk)
-        yield from unpacker
+        held += chunk
+        with suppress(msgpack.IncompleteError):
+            while held:
+                value, end = msgpack.unpack_from(held)
+                held = held[end:]
+                yield value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from array import array
 
 from edgemon._core.crc32c import crc32c
 from edgemon.drift import messages
@@ -16,6 +15,7 @@ from edgemon.drift.numeric import LOOKS_PER_WINDOW
 from edgemon.drift.parts import Promise
 from edgemon.drift.profile import FeatureProfile
 from edgemon.drift.settings import Transition
+from edgemon.std.array import array
 from edgemon.std.collections.abc import Sequence
 from edgemon.typed import Any
 

@@ -7,8 +7,7 @@ it is counted under its reason and the first one of a connection is reported bac
 
 from __future__ import annotations
 
-import msgpack
-
+from edgemon._core import msgpack
 from edgemon._core.decode import BadEventError, BadFrameError, Decoder, Stream
 from edgemon._core.intake import StreamTable
 from edgemon.errors import ProtocolError

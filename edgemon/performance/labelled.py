@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from array import array
 from bisect import bisect_left
 
 from edgemon.drift.autocorrelation import sqrt_tau_at_least
 from edgemon.drift.labelled import CLASSIFICATION, REGRESSION, LabelledProfile
 from edgemon.performance.outcome import Classified, Measured, judge, task_of
 from edgemon.std import random
+from edgemon.std.array import array
 
 # Of the absolute errors of a regression this share of the reference lies at or below `limit`: more that lie above
 # it are what concept drift shows.

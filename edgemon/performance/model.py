@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import msgpack
-
+from edgemon._core import msgpack
 from edgemon.drift.budget import ESTIMATE_SHARE, FAILURES_SHARE, TRUTH_SHARE, RatePlan, horizon
 from edgemon.drift.labelled import CLASSIFICATION, REGRESSION, LabelledProfile
 from edgemon.drift.settings import FalseAlarmBudget
@@ -347,7 +346,7 @@ class Performance:
                 self._estimates.restore(state["estimates"])
             self._down = {TRUTH, ESTIMATE} & set(state["down"])
             self._well = int(state["well"])
-        except (ValueError, KeyError, TypeError, OverflowError, msgpack.UnpackException) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             self.__init__(self._settings, self._budget, self._window, self._labelled)  # type: ignore[misc]
             raise DamagedError(f"performance state: {error}") from error
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-import msgpack
-
+from edgemon._core import msgpack
 from edgemon.drift.budget import QUALITY_SHARE, RatePlan, horizon
 from edgemon.drift.settings import Settings
 from edgemon.errors import DamagedError
@@ -217,7 +216,6 @@ class ModelQuality:
             TypeError,
             AttributeError,
             OverflowError,
-            msgpack.UnpackException,
         ) as error:
             what = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise DamagedError(f"quality state: {what or type(error).__name__}") from error

@@ -5,8 +5,7 @@ Nothing in it is believed: whatever the bytes are, the answer is a batch or a Da
 
 from __future__ import annotations
 
-import msgpack
-
+from edgemon._core import msgpack
 from edgemon.errors import DamagedError, UnsupportedError
 from edgemon.records import KINDS, Batch
 from edgemon.typed import Any

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import msgpack
-
 from edgemon._core import columns as core
+from edgemon._core import msgpack
 from edgemon.records import KINDS, Batch, Column
 from edgemon.typed import Any
 from edgemon.wire import numbers, scheme, text
@@ -248,21 +247,15 @@ def _assemble(
     envelope: dict[str, object], bins: list[tuple[bytes, int]]
 ) -> tuple[bytes, list[int]]:
     """The body, bins last, and where blocks should end: between planes unlike each other."""
-    packer = msgpack.Packer(use_bin_type=True, unicode_errors="replace", autoreset=False)
-    packer.pack_map_header(len(envelope) + 1)
+    head = msgpack.map_header(len(envelope) + 1)
     for key, value in envelope.items():
-        packer.pack(key)
-        packer.pack(value)
-    packer.pack("d")
-    packer.pack_array_header(len(bins))
-    head = packer.bytes()
+        head += msgpack.packb(key) + msgpack.packb(value, unicode_errors="replace")
+    head += msgpack.packb("d") + msgpack.array_header(len(bins))
     pieces = [head]
     ends = [len(head)]
     size = len(head)
     for data, planes in bins:
-        packer.reset()
-        packer.pack(data)
-        piece = packer.bytes()
+        piece = msgpack.packb(data)
         pieces.append(piece)
         size += len(piece)
         plane = len(data) // planes if planes else 0

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import struct
 
-import msgpack
-
+from edgemon._core import msgpack
 from edgemon.records import Batch, Column, Row, Rows, Value
 from edgemon.std.collections.abc import Sequence
 from edgemon.typed import Any
