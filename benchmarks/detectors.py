@@ -10,8 +10,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
+from benchmarks._settings import Settings
 from edgemon.drift.build import ProfileBuilder
 from edgemon.drift.detector import ModelDetectors
 
@@ -19,19 +19,6 @@ STREAMS = 20
 REFERENCE = 10_000
 VALUES = 20_000
 ROUNDS = 5
-
-
-class Budget(NamedTuple):
-    at_most: float = 0.01
-    per_predictions: int = 1_000_000
-    per_s: float = 0.0
-
-
-class Settings(NamedTuple):
-    window: int = 1_000
-    false_alarms: Budget = Budget()
-    min_effect: float = 0.05
-    clear_ratio: float = 0.8
 
 
 def main() -> None:

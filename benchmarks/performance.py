@@ -15,7 +15,7 @@ import time
 
 import msgpack
 
-from benchmarks.detectors import Budget
+from benchmarks._settings import Budget
 from edgemon.agent.pipeline import Pipeline
 from edgemon.config import parse
 from edgemon.drift.budget import TRUTH_SHARE

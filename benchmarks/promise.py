@@ -29,6 +29,7 @@ import numpy as np
 from scipy import stats
 
 from benchmarks import _peers, _svg
+from benchmarks._settings import Budget, Settings
 from benchmarks._streams import KINDS, Stream, Values
 from edgemon._core.ks import Reference, SlidingKS
 from edgemon.drift.budget import numeric_shares, stream_probability
@@ -47,21 +48,6 @@ HORIZON = 1_000_000
 CHUNK = 100_000
 PEER_ROWS = 20_000
 PEER_STREAMS = 100
-
-
-class Budget(NamedTuple):
-    at_most: float
-    per_predictions: int
-    per_s: float = 0.0
-
-
-class Settings(NamedTuple):
-    """What ModelDetectors reads. min_effect 0: only the statistics are on trial."""
-
-    window: int
-    false_alarms: Budget
-    min_effect: float = 0.0
-    clear_ratio: float = 0.8
 
 
 class Trial(NamedTuple):
@@ -151,7 +137,7 @@ def profile_of(streams: Sequence[Stream], rows: int) -> Profile:
 
 def thresholds(profile: Profile, window: int, at_most: float, horizon: int) -> dict[str, int]:
     """Stream -> the h at which the real detectors alarm."""
-    detectors = ModelDetectors(profile, Settings(window, Budget(at_most, horizon)))
+    detectors = ModelDetectors(profile, Settings(window, Budget(at_most, horizon), min_effect=0.0))
     return {d.stream: d.state().threshold_h for d in detectors}
 
 

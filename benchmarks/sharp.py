@@ -36,7 +36,7 @@ import numpy as np
 
 from benchmarks import _peers, _svg
 from benchmarks._peers import Values
-from benchmarks.promise import Budget, Settings
+from benchmarks._settings import Budget, Settings
 from edgemon._core.ks import Reference, SlidingKS
 from edgemon.drift import esr
 from edgemon.drift.budget import numeric_shares, stream_probability

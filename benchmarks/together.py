@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import signal, stats
 
+from benchmarks._settings import Budget, Settings
 from edgemon.drift.build import ProfileBuilder
 from edgemon.drift.detector import ModelDetectors
 
@@ -26,19 +26,6 @@ AT_MOST = 0.2
 
 Values = NDArray[np.float64]
 Law = Callable[[np.random.Generator, int], Values]
-
-
-class Budget(NamedTuple):
-    at_most: float = AT_MOST
-    per_predictions: int = PREDICTIONS
-    per_s: float = 0.0
-
-
-class Settings(NamedTuple):
-    window: int = 500
-    false_alarms: Budget = Budget()
-    min_effect: float = 0.0
-    clear_ratio: float = 0.8
 
 
 def _autoregressive(phi: float) -> Law:
@@ -72,7 +59,9 @@ def model(law: Law, seed: int, *, shuffled: bool) -> tuple[list[str], int]:
             builder.number(f"f:{i}", x)
     builder.row_done(REFERENCE)
     alarms, told = [], 0
-    for detector in ModelDetectors(builder.finish(), Settings()):
+    # Without a least effect: only the statistics are on trial.
+    settings = Settings(500, Budget(AT_MOST, PREDICTIONS), min_effect=0.0)
+    for detector in ModelDetectors(builder.finish(), settings):
         for x in law(rng, PREDICTIONS).tolist():
             news = detector.push(x)
             if news is not None:

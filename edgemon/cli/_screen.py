@@ -16,7 +16,6 @@ import termios
 import tty
 from collections.abc import Iterable
 from contextlib import suppress
-from types import TracebackType
 from typing import Any, TextIO
 
 from edgemon.cli._lines import Line
@@ -90,12 +89,7 @@ class Screen:
         self._take()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._handlers:
             signal.signal(number, handler)
         with suppress(OSError, ValueError):  # the terminal may be gone

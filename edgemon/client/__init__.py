@@ -11,7 +11,6 @@ import os
 import sys
 import warnings
 import weakref
-from types import TracebackType
 from typing import NamedTuple
 
 from edgemon._core.client import ClientCore
@@ -78,12 +77,7 @@ class Client(ClientCore):
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def stats(self) -> ClientStats:

@@ -16,7 +16,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable
 from time import monotonic
-from types import TracebackType
 
 from edgemon import log
 from edgemon.agent.agent import Agent
@@ -182,12 +181,7 @@ class EdgeMonitor:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     # -- what the application tells

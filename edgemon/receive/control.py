@@ -8,7 +8,7 @@ import select
 import signal
 import socket
 import time
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import NamedTuple
 
 from edgemon import log
@@ -50,12 +50,7 @@ class Stop:
             self._before[number] = signal.signal(number, self._on_signal)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._read.close()

@@ -7,10 +7,9 @@ import json
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +17,7 @@ from edgemon import wire
 from edgemon.control import request
 from edgemon.errors import EdgemonError
 from edgemon.records import Batch, Row
+from tests.receive.processes import query
 from tests.servers import wait_for
 
 EDGEMON = [sys.executable, "-m", "edgemon"]
@@ -168,6 +168,22 @@ class Application:
         assert json.loads(answer) == {"ack": first + count, "level": "disk"}
         self.acknowledged = first + count
 
+    def send_through(
+        self, count: int, chunk: int, trials: Mapping[int, Callable[[], None]]
+    ) -> None:
+        """Send predictions 0 … count - 1, `chunk` at a time. trials: what happens before the prediction of a number."""
+        self.connect()
+        for first in range(0, count, chunk):
+            if (trial := trials.get(first)) is not None:
+                trial()
+            self.send(first, chunk)
+        self.close()
+
+    def outlive_agent(self) -> None:
+        """kill -9 of its agent, and a connection to the one that comes."""
+        self._device.kill_agent()
+        self.connect()
+
 
 def prediction(number: int) -> dict[str, object]:
     """What the application says; every field is a function of the number."""
@@ -214,15 +230,7 @@ class Receiver(Part):
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of the database, [] while it is not there."""
-        if not self.database.exists():
-            return []
-        connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)
-        try:
-            return connection.execute(sql).fetchall()
-        except sqlite3.OperationalError:
-            return []
-        finally:
-            connection.close()
+        return query(self.database, sql)
 
     def count(self, table: str) -> int:
         rows = self.query(f"SELECT count(*) FROM {table}")

@@ -97,17 +97,12 @@ def test_every_acknowledged_prediction_is_stored_exactly_once(
     receiver = Receiver(tmp_path, f"mqtt://127.0.0.1:{mosquitto.port}")
     receiver.start()
     application = Application(device)
-    application.connect()
-    for first in range(0, PREDICTIONS, CHUNK):
-        if first == BROKER_GONE:
-            mosquitto.stop()
-        if first == AGENT_KILLED:
-            device.kill_agent()
-            application.connect()
-        if first == BROKER_BACK:
-            mosquitto.start()
-        application.send(first, CHUNK)
-    application.close()
+    trials = {
+        BROKER_GONE: mosquitto.stop,
+        AGENT_KILLED: application.outlive_agent,
+        BROKER_BACK: mosquitto.start,
+    }
+    application.send_through(PREDICTIONS, CHUNK, trials)
     wait_for(lambda: receiver.count("predictions") >= PREDICTIONS, 120, "all are stored")
     assert device.stop() == 0
     assert receiver.stop() == 0

@@ -8,7 +8,9 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+from edgemon.receive.sqlite import read_only
 from tests.servers import wait_for
 
 
@@ -72,11 +74,11 @@ class Receiver:
         self.wait()
 
 
-def query(path: Path, sql: str) -> list[tuple[object, ...]]:
+def query(path: Path, sql: str) -> list[tuple[Any, ...]]:
     """Rows of a database that another process writes; [] while it has no tables."""
     if not path.exists():
         return []
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    connection = read_only(str(path), 5.0)
     try:
         return connection.execute(sql).fetchall()
     except sqlite3.OperationalError:

@@ -129,6 +129,15 @@ class Stall:
             assert self.released.wait(DEADLINE_S)
 
 
+def stalled(rig: Rig) -> Stall:
+    """The disk hangs, with one batch on its way to it."""
+    stall = Stall(rig.fs)
+    rig.submit()
+    rig.worker.sync(1)
+    assert stall.reached.wait(DEADLINE_S)
+    return stall
+
+
 def test_a_token_comes_back_once_everything_before_it_is_durable(make: Maker) -> None:
     rig = make()
     rig.submit()
@@ -206,12 +215,9 @@ def test_an_idle_worker_neither_syncs_nor_wakes_up(make: Maker) -> None:
     assert rig.worker._due_s is None
 
 
-def test_a_stalled_disk_stops_nobody_who_submits(fs: MemoryFileSystem, make: Maker) -> None:
+def test_a_stalled_disk_stops_nobody_who_submits(make: Maker) -> None:
     rig = make()
-    stall = Stall(fs)
-    rig.submit()
-    rig.worker.sync(1)
-    assert stall.reached.wait(DEADLINE_S)
+    stall = stalled(rig)
     began = time.monotonic()
     for _ in range(100):
         rig.submit()
@@ -229,10 +235,7 @@ def test_a_full_queue_refuses_and_what_was_refused_is_a_gap(
     fs: MemoryFileSystem, make: Maker
 ) -> None:
     rig = make(queue_size_bytes=2000)
-    stall = Stall(fs)
-    rig.submit()
-    rig.worker.sync(1)
-    assert stall.reached.wait(DEADLINE_S)
+    stall = stalled(rig)
     refused = []
     for _ in range(20):
         seq = rig.spool.next_seq("pred")
@@ -248,15 +251,10 @@ def test_a_full_queue_refuses_and_what_was_refused_is_a_gap(
     assert set(seqs(fs, "pred")) == set(range(1, 22)) - set(refused)
 
 
-def test_a_disk_that_hangs_does_not_fill_the_memory_with_what_was_refused(
-    fs: MemoryFileSystem, make: Maker
-) -> None:
+def test_a_disk_that_hangs_does_not_fill_the_memory_with_what_was_refused(make: Maker) -> None:
     """Every minute a batch whose rows and which itself are refused, for days; and a shipper that asks for room."""
     rig = make(queue_size_bytes=2000)
-    stall = Stall(fs)
-    rig.submit()
-    rig.worker.sync(1)
-    assert stall.reached.wait(DEADLINE_S)
+    stall = stalled(rig)
     for _ in range(4):
         rig.submit()
     first, waiting = 6, 0
@@ -284,10 +282,7 @@ def test_a_batch_that_was_taken_after_one_that_was_not_is_appended(
 ) -> None:
     """What is given up joins only what waits right before it of its kind."""
     rig = make(queue_size_bytes=2000)
-    stall = Stall(fs)
-    rig.submit()
-    rig.worker.sync(1)
-    assert stall.reached.wait(DEADLINE_S)
+    stall = stalled(rig)
     dropped = []
     for _ in range(3):
         dropped.append(rig.spool.next_seq("pred"))
@@ -307,14 +302,9 @@ def test_a_batch_over_the_bound_is_taken_when_nothing_else_waits(make: Maker) ->
     rig.until(lambda: rig.synced == [1])
 
 
-def test_refused_rows_are_never_mistaken_for_durable_ones(
-    fs: MemoryFileSystem, make: Maker
-) -> None:
+def test_refused_rows_are_never_mistaken_for_durable_ones(make: Maker) -> None:
     rig = make(queue_size_bytes=2000)
-    stall = Stall(fs)
-    rig.submit()
-    rig.worker.sync(1)
-    assert stall.reached.wait(DEADLINE_S)
+    stall = stalled(rig)
     seq = rig.spool.next_seq("pred")
     while rig.worker.journal_rows("pred", seq, b"x" * 300):
         pass
@@ -434,10 +424,7 @@ def test_stop_writes_and_syncs_what_is_queued(fs: MemoryFileSystem, make: Maker)
 def test_stop_gives_up_on_a_disk_that_hangs_within_its_deadline(fs: MemoryFileSystem) -> None:
     rig = Rig(fs)
     rig.worker.start()
-    stall = Stall(fs)
-    rig.submit()
-    rig.worker.sync(1)
-    assert stall.reached.wait(DEADLINE_S)
+    stall = stalled(rig)
     began = time.monotonic()
     assert not rig.worker.stop(0.05)
     assert not rig.spool.close()
