@@ -18,6 +18,8 @@ _ONLY = {
     "webhook": ("hmac_key_file", "token_file"),
     "email": ("sender", "smtp_host", "smtp_port", "username", "password_file"),
 }
+# Streams that are no feature's.
+_STREAMS = ("output", "confidence", "entropy", "class", "latency", "error", "truth")
 _LOOPBACK = re.compile(r"(localhost|127\.[0-9.]+|\[?::1\]?)(:[0-9]+)?", re.ASCII)
 
 
@@ -70,6 +72,25 @@ def _scopes(rule: RuleSettings) -> Iterator[tuple[str, str]]:
         yield "model", "no figure of the rule belongs to a model"
     if rule.stream != "*" and when.scope != STREAM:
         yield "stream", "no figure of the rule belongs to a stream"
+    elif not _may_be_a_stream(rule.stream):
+        yield (
+            "stream",
+            f"there can be no stream {literal(rule.stream)}: a feature's is {literal('f:' + rule.stream)}, the "
+            f"others are {', '.join(_STREAMS)}",
+        )
+
+
+def _may_be_a_stream(pattern: str) -> bool:
+    """Whether some stream could match: those of every model have their names, those of features begin with "f:"."""
+    from edgemon.flow.names import any_of
+
+    matches = any_of([pattern])
+    begins = re.split(r"[*?]", pattern)[0]
+    return (
+        any(map(matches, _STREAMS))
+        or begins.startswith("f:")
+        or (begins != pattern and "f:".startswith(begins))
+    )
 
 
 def actions(config: Config) -> Iterator[Found]:

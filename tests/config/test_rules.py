@@ -53,6 +53,11 @@ def test_a_rule_has_defaults_and_its_condition_as_its_name() -> None:
             "e.toml:3: rules[0].stream: no figure of the rule belongs to a stream",
         ),
         (
+            "[[rules]]\nwhen = 'drift.ratio > 1'\nstream = 'amount'",
+            'e.toml:3: rules[0].stream: there can be no stream "amount": a feature\'s is "f:amount", the others are '
+            "output, confidence, entropy, class, latency, error, truth",
+        ),
+        (
             "[[rules]]\nwhen = 'rate > 1'\nseverity = 'critical'",
             'e.toml:3: rules[0].severity: is "critical", must be "info", "warning" or "alarm"',
         ),
