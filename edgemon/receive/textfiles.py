@@ -262,6 +262,8 @@ def jsonl_file(path: str) -> FileStore:
     folder, name = os.path.split(os.path.abspath(path))
     if not os.path.isdir(folder):
         raise UsageError(f"--to jsonl:{path}: there is no folder {folder}")
+    if os.path.isdir(path):
+        raise UsageError(f"--to jsonl:{path}: that is a folder; name a file")
     return FileStore(
         folder,
         f"{name}.state",

@@ -206,6 +206,7 @@ def test_a_segment_that_vanishes_while_it_is_followed_is_let_go(tmp_path: Path) 
             "jsonl, jsonl:FILE, csv:FOLDER, parquet:FOLDER or sqlite:FILE",
         ),
         (["a.zst", "--to", "sqlite:no/such/folder/x.db"], 2, "there is no folder"),
+        (["a.zst", "--to", "jsonl:/tmp"], 2, "that is a folder; name a file"),
         (["mqtt://localhost", "a.zst"], 2, "a broker or a bucket is a source alone"),
         (["a.zst", "--until-idle", "1s"], 2, "files end by themselves"),
         (["mqtt://localhost", "--until-idle", "soon"], 2, "no duration"),
