@@ -219,7 +219,7 @@ def test_a_segment_that_vanishes_while_it_is_followed_is_let_go(tmp_path: Path) 
         (["http://localhost"], 2, "a broker is mqtt://host or mqtts://host"),
         (["mqtt://localhost:99999"], 2, "is no port"),
         (["mqtts://localhost", "--ca", "missing.pem"], 2, "missing.pem"),
-        (["mqtt://u@localhost", "--password-file", "missing"], 1, "no such file"),
+        (["mqtt://u@localhost", "--password-file", "missing"], 2, "no such file"),
     ],
 )
 def test_a_call_that_cannot_work_is_one_line(
