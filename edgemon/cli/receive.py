@@ -28,7 +28,7 @@ from edgemon.receive.textfiles import StreamStore, csv_folder, jsonl_file
 if TYPE_CHECKING:
     import argparse
 
-    from edgemon.receive.mqtt import Broker
+    from edgemon.receive.broker import Broker
     from edgemon.ship.s3_store import Place
 
 EPILOG = """
@@ -281,7 +281,7 @@ def _limits(arguments: argparse.Namespace, remote: bool) -> Limits:
 
 
 def _broker(arguments: argparse.Namespace, url: str, form: str, path: str) -> Broker:
-    from edgemon.receive.mqtt import Broker, parse_url
+    from edgemon.receive.broker import Broker, parse_url
 
     address = parse_url(url)
     if not address.tls and (arguments.ca or arguments.cert or arguments.key):

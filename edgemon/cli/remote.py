@@ -162,7 +162,7 @@ def _publish(arguments: argparse.Namespace, topic: str, message: bytes) -> None:
     import paho.mqtt.client as paho
     from paho.mqtt.enums import CallbackAPIVersion
 
-    from edgemon.receive.mqtt import parse_url
+    from edgemon.receive.broker import parse_url
 
     address = parse_url(arguments.publish)
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)

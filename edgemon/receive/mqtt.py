@@ -17,9 +17,8 @@ from __future__ import annotations
 
 import random
 import select
-import ssl
 import time
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -29,8 +28,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edgemon import log
-from edgemon.errors import LockedError, StorageError, UnreachableError, UsageError
+from edgemon.errors import LockedError, StorageError, UnreachableError
 from edgemon.flow.backoff import Backoff
+from edgemon.receive.broker import Broker, tls_context
 from edgemon.receive.confirm import INTERVAL_S, Confirmer
 from edgemon.receive.control import Commits, Limits, Stop
 from edgemon.receive.intake import Intake
@@ -48,67 +48,10 @@ _TAKEN_OVER = 0x8E
 _WRONG_VERSION = 0x84
 
 
-class Address(NamedTuple):
-    """Where a broker is.  user: "" = none."""
-
-    host: str
-    port: int
-    tls: bool
-    user: str
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
-class Broker(NamedTuple):
-    """All that a connection needs.
-
-    expiry_s: how long the broker keeps the session, 0 = it ends with us.
-    fleet: one fleet, or "+" for all.  password: None = none.  ca_file "": the system's authorities.
-    """
-
-    address: Address
-    client_id: str
-    topic_prefix: str = "edgemon/v1"
-    fleet: str = "+"
-    expiry_s: int = 7 * 24 * 3600
-    version: str = "5"
-    password: str | None = None
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
-
-
 class Status(Protocol):
     """Who wants to know what goes on; called often."""
 
     def update(self, connected: bool) -> None: ...
-
-
-def parse_url(url: str) -> Address:
-    """mqtt://[user@]host[:port] or mqtts://…; raises UsageError with what is wrong."""
-    scheme, _, rest = url.partition("://")
-    if scheme not in ("mqtt", "mqtts"):
-        raise UsageError(f"{url}: a broker is mqtt://host or mqtts://host")
-    authority, _, path = rest.partition("/")
-    user, at, place = authority.rpartition("@")
-    if at and ":" in user:
-        raise UsageError("no password in the URL, where everybody can see it: use --password-file")
-    if path:
-        raise UsageError(
-            f"{url}: nothing may follow the host; the topics are set by --topic-prefix"
-        )
-    if place.startswith("["):  # IPv6
-        host, bracket, port = place[1:].partition("]")
-        port = port.removeprefix(":") if bracket else "?"
-    else:
-        host, _, port = place.partition(":")
-    if not host:
-        raise UsageError(f"{url}: the host is missing")
-    tls = scheme == "mqtts"
-    if port and not (port.isdecimal() and 0 < int(port) < 65536):
-        raise UsageError(f"{url}: {port!r} is no port")
-    return Address(host, int(port) if port else 8883 if tls else 1883, tls, user)
 
 
 class MqttSource:
@@ -401,23 +344,12 @@ class MqttSource:
         if broker.address.user:
             client.username_pw_set(broker.address.user, broker.password)
         if broker.address.tls:
-            client.tls_set_context(_tls_context(broker))
+            client.tls_set_context(tls_context(broker))
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         client.on_disconnect = self._on_disconnect
         return client
-
-
-def _tls_context(broker: Broker) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=broker.ca_file or None)
-        if broker.cert_file:
-            context.load_cert_chain(broker.cert_file, broker.key_file or None)
-    except OSError as error:
-        names = ", ".join(filter(None, (broker.ca_file, broker.cert_file, broker.key_file)))
-        raise UsageError(f"certificates ({names}): {error}") from None
-    return context
 
 
 def _buffered(sock: Any) -> bool:

@@ -10,6 +10,7 @@ import pytest
 
 from edgemon.cli import main
 from edgemon.cli import profile as command
+from edgemon.cli._profile_text import sparkline
 from edgemon.cli._terminal import Progress
 from edgemon.drift.build import ProfileBuilder
 from tests.drift.data import FakeAgent, normal, profile_of
@@ -178,10 +179,10 @@ def test_from_a_stream_interrupted_lets_the_agent_forget() -> None:
 
 def test_sparklines_show_the_shape_and_survive_extremes() -> None:
     two_heaps = profile_of(output=[1.0] * 100 + [2.0] * 50).features[0]
-    assert command.sparkline(two_heaps, 5) == "█   ▄"
+    assert sparkline(two_heaps, 5) == "█   ▄"
     constant = profile_of(output=[1.0] * 100).features[0]
-    assert command.sparkline(constant, 5) == "  █  "
+    assert sparkline(constant, 5) == "  █  "
     huge = profile_of(output=[-1.7e308, 0.0, 1.7e308]).features[0]
-    assert command.sparkline(huge, 3) == "███"
+    assert sparkline(huge, 3) == "███"
     only_infinite = profile_of(output=[float("inf")]).features[0]
-    assert command.sparkline(only_infinite) == ""
+    assert sparkline(only_infinite) == ""

@@ -17,7 +17,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edgemon.errors import UsageError
-from edgemon.receive.mqtt import Address, parse_url
+from edgemon.receive.broker import Address, parse_url
 from tests.receive.batches import make_frame
 from tests.receive.processes import Receiver, edgemon, query, seqs
 from tests.servers import HOST, Mosquitto, Nats, Proxy, free_port, wait_for
