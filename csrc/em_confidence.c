@@ -33,3 +33,15 @@ double em_confidence_entropy(const em_confidence *c)
     double entropy = log(c->sum) - c->weighted / c->sum, most = log((double)c->count);
     return entropy < 0.0 ? 0.0 : entropy > most ? most : entropy;
 }
+
+em_brief em_confidence_brief(const em_confidence *c)
+{
+    em_brief brief = {
+        .confidence = c->nan ? (double)NAN : c->first,
+        .entropy = em_confidence_entropy(c),
+        .margin = c->nan ? (double)NAN : c->first - (c->count > 1 ? c->second : 0.0),
+        .position = c->position,
+    };
+    brief.valid = !c->negative && brief.confidence <= 1.0 && fabs(c->sum - 1.0) <= EM_SUM_TOLERANCE;
+    return brief;
+}

@@ -147,6 +147,7 @@ void em_table_free(em_table *table)
     free(table->block);
     free(table->ids);
     free(table->join_ids);
+    free(table->vectors);
     memset(table, 0, sizeof *table);
 }
 
@@ -210,7 +211,7 @@ em_model *em_table_add(em_table *table, const uint8_t *model, uint32_t model_siz
     made->model_size = model_size;
     made->version_size = version_size;
     made->hash = hash_of(table, name, second);
-    made->output = made->latency = -1;
+    made->output = made->latency = made->confidence = made->entropy = -1;
     made->slow = true;
     table->models[table->model_count++] = made;
     index_models(table);
@@ -298,6 +299,10 @@ int32_t em_model_add(em_table *table, em_model *model, em_role role, const uint8
         model->output = (int32_t)slot;
     else if (role == EM_ROLE_LATENCY)
         model->latency = (int32_t)slot;
+    else if (role == EM_ROLE_CONFIDENCE)
+        model->confidence = (int32_t)slot;
+    else if (role == EM_ROLE_ENTROPY)
+        model->entropy = (int32_t)slot;
     else
         model->feature_streams++;
     index_features(table, model);
@@ -327,6 +332,15 @@ int em_table_join(em_table *table, em_model *model, bool joins)
     return model->joins == joins ? 0 : -1;
 }
 
+int em_table_brief(em_table *table, em_model *model, bool vectors)
+{
+    assert(table->block_count == 0);
+    if (vectors && table->vectors == NULL)
+        table->vectors = malloc(EM_BLOCK_ROWS * sizeof *table->vectors);
+    model->vectors = vectors && table->vectors != NULL;
+    return model->vectors == vectors ? 0 : -1;
+}
+
 void em_model_clear(em_model *model)
 {
     for (uint32_t i = 0; i < model->stream_count; i++)
@@ -340,7 +354,8 @@ void em_model_clear(em_model *model)
     model->stream_count = 0;
     model->stream_room = 0;
     model->feature_streams = 0;
-    model->output = model->latency = -1;
+    model->output = model->latency = model->confidence = model->entropy = -1;
+    model->vectors = false;
     model->slow = true;
 }
 
@@ -357,6 +372,7 @@ static bool begin_block(em_table *table, em_model *model)
                                 : (uint32_t)EM_BLOCK_VALUES / columns;
     table->ids_size = 0;
     table->join_count = 0;
+    table->vector_count = 0;
     table->kept = 0;
     return true;
 }
@@ -481,6 +497,27 @@ bool em_table_cell(const em_table *table, uint32_t column, uint32_t row, double 
     return *x == *x || (to_bits(*x) != MISSING_BITS && to_bits(*x) != NOTHING_BITS);
 }
 
+/* The vector is held once its row is. */
+static bool put_vector(em_table *table, em_model *model, const em_event *event)
+{
+    em_confidence all;
+    em_vector *made = &table->vectors[table->vector_count];
+    em_confidence_reset(&all);
+    for (uint32_t i = 0; i < event->vector_length; i++)
+        em_confidence_push(&all, event->vector[i]);
+    made->brief = em_confidence_brief(&all);
+    made->row = table->block_count;
+    made->width = event->vector_length;
+    return put_number(table, model, (uint32_t)model->confidence, made->brief.confidence) &&
+           put_number(table, model, (uint32_t)model->entropy, made->brief.entropy);
+}
+
+static bool put_no_vector(em_table *table, em_model *model)
+{
+    return put_optional(table, model, model->confidence, false, 0.0) &&
+           put_optional(table, model, model->entropy, false, 0.0);
+}
+
 static uint8_t what_is_wrong(const em_table *table, em_model *model, const em_event *event)
 {
     unsigned wrong = event->has_ts ? em_rows_time(model->rows, event->ts, table->wall_s) : 0;
@@ -491,11 +528,11 @@ static uint8_t what_is_wrong(const em_table *table, em_model *model, const em_ev
 
 em_taken em_table_take(em_table *table, const em_event *event)
 {
-    if (event->type != EM_PREDICTION || event->wrong_type != 0 ||
-        (event->kind != EM_NUMBER && event->kind != EM_NONE))
+    if (event->type != EM_PREDICTION || event->wrong_type != 0 || event->kind == EM_TEXT)
         return EM_SLOW;
+    bool vector = event->kind == EM_VECTOR;
     em_model *model = find_model(table, event->model, event->version);
-    if (model == NULL || model->slow)
+    if (model == NULL || model->slow || (vector && (!model->vectors || model->joins)))
         return EM_SLOW;
     if (table->block_count == 0) {
         if (!begin_block(table, model) || is_crowded(table, model, event))
@@ -506,8 +543,10 @@ em_taken em_table_take(em_table *table, const em_event *event)
     }
     if (!put_optional(table, model, model->output, event->kind == EM_NUMBER, event->number) ||
         !put_optional(table, model, model->latency, event->has_latency, event->latency_s) ||
+        !(vector ? put_vector(table, model, event) : put_no_vector(table, model)) ||
         !put_features(table, model, event))
         return EM_SLOW;
+    table->vector_count += vector;
     if (model->rows != NULL)
         table->wrong[table->block_count] = what_is_wrong(table, model, event);
     if (model->joins)

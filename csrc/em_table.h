@@ -3,7 +3,7 @@
  * which go; this table only looks up, by the raw bytes of the names.
  *
  * A prediction is taken here when its model is known and not `slow`, and all that it says goes into streams of numbers
- * that have begun: no text, no vector, no stream that is new, nothing that is news of the schema. All others are the
+ * that have begun: no text, no vector but of confidences, no stream that is new, nothing that is news of the schema. All others are the
  * caller's, in their order: he first empties the block. One that finds `skip` at 0 is taken and shown to the caller too,
  * who captures it and sets skip.
  *
@@ -22,6 +22,9 @@
  * Truths. Of a model that `joins`, the block also holds what the ids of all its predictions are known by (em_join_id), so
  * that the caller, who has them wait for their truth, can take them with the column of outputs before he fills the block again.
  *
+ * Vectors. Of a model that gives vectors of confidences, the largest entry and the entropy are streams like others. The
+ * class, a text, is the caller's: the block also holds each vector in brief, which he can take before he fills it again.
+ *
  * Ownership: names are copied; windows, watches, qualities and rows are borrowed and outlive their stream or model. All functions that enter
  * something allocate, em_table_take and em_table_next do not.
  * Complexity: take: O(features), by memcmp where names come in the order of the last prediction, else by hash.
@@ -33,6 +36,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "em_confidence.h"
 #include "em_event.h"
 #include "em_quality.h"
 #include "em_watch.h"
@@ -49,6 +53,8 @@ typedef enum em_role {
     EM_ROLE_FEATURE,
     EM_ROLE_OUTPUT,
     EM_ROLE_LATENCY,
+    EM_ROLE_CONFIDENCE,
+    EM_ROLE_ENTROPY,
 } em_role;
 
 typedef struct em_stream {
@@ -74,11 +80,12 @@ typedef struct em_model {
     uint32_t *order; /* stream_room: the slots of the last prediction's features */
     uint32_t *positions; /* slots of features that come as a list of positions_length */
     uint32_t positions_length;
-    int32_t output, latency; /* slots; -1: none */
+    int32_t output, latency, confidence, entropy; /* slots; -1: none */
     uint32_t features; /* that a prediction should have */
     bool slow;         /* all its predictions are the caller's */
     bool keep;         /* raw rows instead of showing */
-    bool joins;        /* set by em_table_join */
+    bool joins;        /* set by em_table_join; then its vectors are the caller's */
+    bool vectors;      /* set by em_table_brief */
     bool every;        /* all gaps are 0 */
     uint32_t gap_count, gap_next; /* of `gaps`, those from gap_next on are to be used */
     uint64_t gaps[EM_GAPS];
@@ -88,6 +95,12 @@ typedef struct em_model {
     em_rows *rows; /* NULL: nobody asks */
     void *owner; /* the caller's */
 } em_model;
+
+/* Of one vector in the block. */
+typedef struct em_vector {
+    em_brief brief;
+    uint32_t row, width;
+} em_vector;
 
 typedef struct em_table {
     em_model **models;
@@ -105,6 +118,8 @@ typedef struct em_table {
     uint64_t *join_ids;              /* EM_BLOCK_ROWS, of the rows that have one; NULL while no model joins */
     uint32_t join_count;
     uint32_t join_rows[EM_BLOCK_ROWS]; /* which they are */
+    em_vector *vectors;              /* EM_BLOCK_ROWS; NULL while no model gives some */
+    uint32_t vector_count;
     em_model *block_model;
     uint32_t block_count, block_capacity;
     uint32_t slot, part, at; /* where em_table_next goes on */
@@ -133,6 +148,9 @@ int32_t em_model_add(em_table *table, em_model *model, em_role role, const uint8
 int em_model_set_positions(em_model *model, const uint32_t *slots, uint32_t length);
 /* Whether ids of the model are held; the block must be empty. 0, or -1 when there is no memory. */
 int em_table_join(em_table *table, em_model *model, bool joins);
+/* Whether vectors of the model are taken, which has streams for confidence and entropy; the block must be empty. 0, or -1
+ * when there is no memory. */
+int em_table_brief(em_table *table, em_model *model, bool vectors);
 /* Forgets the streams; the block must be empty. */
 void em_model_clear(em_model *model);
 

@@ -21,6 +21,8 @@ cdef extern from "em_table.h" nogil:
         EM_ROLE_FEATURE
         EM_ROLE_OUTPUT
         EM_ROLE_LATENCY
+        EM_ROLE_CONFIDENCE
+        EM_ROLE_ENTROPY
     ctypedef enum em_taken:
         EM_TAKEN
         EM_SHOWN
@@ -37,7 +39,10 @@ cdef extern from "em_table.h" nogil:
         bint eager
         bint keep
         bint joins
+        bint vectors
         int32_t output
+        int32_t confidence
+        int32_t entropy
         bint every
         uint32_t gap_count
         uint32_t gap_next
@@ -45,6 +50,16 @@ cdef extern from "em_table.h" nogil:
         uint64_t skip
         em_rows *rows
         void *owner
+    ctypedef struct em_brief:
+        double confidence
+        double entropy
+        double margin
+        uint64_t position
+        c_bool valid
+    ctypedef struct em_vector:
+        em_brief brief
+        uint32_t row
+        uint32_t width
     ctypedef struct em_table:
         em_model *block_model
         uint32_t block_count
@@ -56,6 +71,8 @@ cdef extern from "em_table.h" nogil:
         const uint64_t *join_ids
         uint32_t join_count
         uint32_t *join_rows
+        em_vector *vectors
+        uint32_t vector_count
     int em_table_init(em_table *, uint64_t)
     void em_table_free(em_table *)
     em_model *em_table_add(em_table *, const uint8_t *, uint32_t, const uint8_t *, uint32_t)
@@ -66,6 +83,7 @@ cdef extern from "em_table.h" nogil:
     )
     int em_model_set_positions(em_model *, const uint32_t *, uint32_t)
     int em_table_join(em_table *, em_model *, c_bool)
+    int em_table_brief(em_table *, em_model *, c_bool)
     void em_model_clear(em_model *)
     em_taken em_table_take(em_table *, const em_event *)
     em_verdict em_table_feed(
@@ -82,7 +100,7 @@ cdef class ModelSlots
 cdef class StreamTable:
     cdef em_table table
     cdef set entered  # the ModelSlots: their models point at them
-    cdef object on_told, on_quality, on_counted, on_waiting, on_rows, on_joins
+    cdef object on_told, on_quality, on_counted, on_waiting, on_rows, on_joins, on_vectors
     cdef public object moment
     cdef ModelSlots waiting  # whose raw rows wait; None: nobody's
     cdef dict columns  # of those rows
@@ -90,6 +108,7 @@ cdef class StreamTable:
     cdef uint64_t taken
     cdef int empty(self) except -1
     cdef int join(self, ModelSlots slots) except -1
+    cdef list brief(self, ModelSlots slots)
     cdef int wait(self, ModelSlots slots) except -1
     cdef int append(self, ModelSlots slots) except -1
 

@@ -20,8 +20,11 @@ class StreamTable:
     wall_s: the clock at which events come in, for their times; NaN, which it begins with: unknown.
     on_joins(owner, ids, outputs): of a model that joins, predictions that are in their streams and have both: by
     join.join_id with the same seed, and doubles, of 8 bytes each as this machine has them.
-    Memory: 64 KB, 8 more once a model joins, and some hundred bytes a model and a stream; of rows that wait, at
-    most 64, what they hold.
+    on_vectors(owner, vectors): of a model that gives vectors, those of a block, each (which prediction of it, width,
+    confidence, position, entropy, margin, valid), drift.confidence says of what; what this returns, a list as `news`
+    above, is added to them.
+    Memory: 64 KB, 8 more once a model joins, 48 once one gives vectors, and some hundred bytes a model and a stream; of
+    rows that wait, at most 64, what they hold.
     """
 
     def __init__(
@@ -33,6 +36,9 @@ class StreamTable:
         on_waiting: Callable[[], None],
         on_rows: Callable[[Any, dict[str, list[Any]], list[Any]], None],
         on_joins: Callable[[Any, bytes, bytes], None],
+        on_vectors: Callable[
+            [Any, list[tuple[int, int, float, int, float, float, bool]]], list[tuple[int, Any]]
+        ],
     ) -> None: ...
 
     moment: Any
@@ -57,8 +63,9 @@ class ModelSlots:
 
     slow: all its predictions come as records; so it begins.  skip: after so many, one is shown.  eager: what came
     before a prediction that is shown is in its streams.  keep: none is shown, they leave by on_rows, and `set_gaps`
-    says how many are skipped after each.  joins: its predictions are given to on_joins.  features: how many a
-    prediction should have.
+    says how many are skipped after each.  joins: its predictions are given to on_joins.  vectors: those of
+    confidences are taken where it does not join, and given to on_vectors; it must have both streams.  features: how
+    many a prediction should have.
     """
 
     slow: bool
@@ -66,6 +73,7 @@ class ModelSlots:
     eager: bool
     keep: bool
     joins: bool
+    vectors: bool
     features: int
     owner: Any
     def __init__(self) -> NoReturn: ...
@@ -77,8 +85,9 @@ class ModelSlots:
         watch: NumberWatch | None,
         check: StreamCheck | None,
     ) -> int:
-        """Enter a stream of numbers, its slot. stream: "output", "latency", else a feature called `name` in events;
-        "": it is found by position alone. window, watch and check stay its own until `clear`."""
+        """Enter a stream of numbers, its slot. stream: "output", "latency", "confidence", "entropy", else a feature
+        called `name` in events; "": it is found by position alone. window, watch and check stay its own until
+        `clear`."""
     def set_positions(self, slots: list[int]) -> None:
         """Features that come as a list of as many are these."""
     def set_rows(self, rows: RowCheck | None) -> None:

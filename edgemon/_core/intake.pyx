@@ -18,11 +18,12 @@ from edgemon._core.gauge cimport (
 
 cdef class StreamTable:
     def __cinit__(
-        self, uint64_t seed, on_told, on_quality, on_counted, on_waiting, on_rows, on_joins
+        self, uint64_t seed, on_told, on_quality, on_counted, on_waiting, on_rows, on_joins,
+        on_vectors
     ):
         self.on_told, self.on_quality, self.on_counted = on_told, on_quality, on_counted
         self.on_waiting, self.on_rows = on_waiting, on_rows
-        self.on_joins = on_joins
+        self.on_joins, self.on_vectors = on_joins, on_vectors
         self.entered = set()
         if em_table_init(&self.table, seed):
             raise MemoryError("no memory for a block of predictions")
@@ -90,6 +91,10 @@ cdef class StreamTable:
                 if news is None:
                     news = []
                 news += [(at, one) for one in some]
+        if self.table.vector_count:
+            some = self.brief(slots)
+            if some:
+                news = some if news is None else news + some
         self.taken += count
         self.on_counted(slots.owner, count, news)
         if slots.model != NULL and slots.model.joins:
@@ -97,6 +102,19 @@ cdef class StreamTable:
         if slots.model != NULL and slots.model.keep and self.table.kept:
             self.wait(slots)
         return 0
+
+    cdef list brief(self, ModelSlots slots):
+        """Vectors of the block go to their owner; what they make known."""
+        cdef uint32_t i
+        cdef em_vector *vector
+        cdef list vectors = []
+        for i in range(self.table.vector_count):
+            vector = &self.table.vectors[i]
+            vectors.append((
+                vector.row, vector.width, vector.brief.confidence, vector.brief.position,
+                vector.brief.entropy, vector.brief.margin, bool(vector.brief.valid),
+            ))
+        return self.on_vectors(slots.owner, vectors)
 
     cdef int join(self, ModelSlots slots) except -1:
         """Ids and outputs of the block, of those that have both."""
@@ -226,6 +244,10 @@ cdef class ModelSlots:
             role = EM_ROLE_OUTPUT
         elif stream == "latency":
             role = EM_ROLE_LATENCY
+        elif stream == "confidence":
+            role = EM_ROLE_CONFIDENCE
+        elif stream == "entropy":
+            role = EM_ROLE_ENTROPY
         if watch is not None:
             if watch.watch.ks == NULL:
                 raise ValueError("a watch that is not wired")
@@ -309,6 +331,18 @@ cdef class ModelSlots:
         self.check()
         if em_table_join(&self.table.table, self.model, value):
             raise MemoryError("no memory for ids")
+
+    @property
+    def vectors(self):
+        return self.model != NULL and self.model.vectors
+
+    @vectors.setter
+    def vectors(self, bint value):
+        self.check()
+        if value and (self.model.confidence < 0 or self.model.entropy < 0):
+            raise ValueError("vectors need streams for confidence and entropy")
+        if em_table_brief(&self.table.table, self.model, value):
+            raise MemoryError("no memory for vectors")
 
     def set_gaps(self, gaps):
         cdef uint32_t i, count = 0

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from edgemon.drift.detector import DriftDetector
 
 
+# Streams of numbers that are no features.
+_OF_VECTORS = {"confidence", "entropy"}
+_NUMBERS = {"output", "latency"} | _OF_VECTORS
+
+
 class HotPath:
     """The streams of one model that are in `slots`, by their number there, and those that are to be entered."""
 
@@ -59,7 +64,8 @@ class HotPath:
         if "f0" in features and slots.positions != len(features):
             self._enter_positions(model, len(features))
         slots.features = len(model.schema.features)
-        slots.eager, slots.keep = capture.eager, capture.plain
+        # What is kept is by column, and a vector is none.
+        slots.eager, slots.keep = capture.eager, capture.plain and not slots.vectors
         if slots.keep:
             slots.set_gaps(capture.gaps())
         slots.slow = False
@@ -72,7 +78,7 @@ class HotPath:
                 continue
             del self._pending[stream]
             feature, name = stream.startswith("f:"), stream.removeprefix("f:")
-            if kind == "text" or not (feature or stream in ("output", "latency")):
+            if kind == "text" or not (feature or stream in _NUMBERS):
                 continue
             if name == "f0" and names and "f0" not in names:
                 name = ""  # by name it is one of an unnamed list, and may be called otherwise
@@ -81,6 +87,8 @@ class HotPath:
             self._slot_of[stream] = self.slots.enter(stream, name, window, detector, check)
             self.detectors.append(detector)
             self.checks.append(check)
+        if not self.slots.vectors and _OF_VECTORS.issubset(self._slot_of):
+            self.slots.vectors = True
 
     def _enter_positions(self, model: Model, length: int) -> None:
         """What `Model.named` makes of an unnamed list."""

@@ -12,7 +12,7 @@ from edgemon.agent.classes import ClassWindow
 from edgemon.agent.hotpath import HotPath
 from edgemon.agent.recording import Recording
 from edgemon.config import ModelSettings
-from edgemon.drift.confidence import summarize
+from edgemon.drift.confidence import Confidence, summarize
 from edgemon.drift.settings import Transition
 from edgemon.flow.rate import RateMeter
 from edgemon.flow.window import StreamWindow
@@ -213,10 +213,9 @@ class Model:
         output = prediction.output
         if isinstance(output, list):
             brief = summarize(output)
-            self._classes.vector(brief, len(output))
             self._value("confidence", brief.confidence, news)
             self._value("entropy", brief.entropy, news)
-            self._value("class", str(brief.position), news)
+            self._class(brief, len(output), news)
         elif output is not None:
             if isinstance(output, str):
                 self._classes.text(output)
@@ -244,6 +243,10 @@ class Model:
             if told := rows.answer(wrong):
                 news += rows.told(told)
         return self.in_order(news)
+
+    def _class(self, brief: Confidence, width: int, news: list[News]) -> None:
+        self._classes.vector(brief, width)
+        self._value("class", str(brief.position), news)
 
     def _repeats(self, stream: str, value: float | str | None) -> bool:
         check = self._checks.get(stream)
@@ -350,6 +353,19 @@ class Model:
         assert detector is not None
         transition = detector.told(told)
         return [transition] if transition is not None else []
+
+    def vectors_seen(
+        self, vectors: list[tuple[int, int, float, int, float, float, bool]]
+    ) -> list[tuple[int, News]]:
+        """The hot path's vectors, whose numbers it has counted: (which prediction, width, Confidence). What their
+        classes make known, with the prediction.
+        """
+        told: list[tuple[int, News]] = []
+        for at, width, *brief in vectors:
+            news: list[News] = []
+            self._class(Confidence._make(brief), width, news)
+            told += [(at, one) for one in news]
+        return told
 
     def quality_told(self, slot: int, told: int) -> list[QualityNews]:
         """The same of its check, or behind the last stream, of the rows'."""

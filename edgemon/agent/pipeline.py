@@ -96,6 +96,7 @@ class Pipeline:
             on_waiting,
             self._rows,
             self._joined,
+            Model.vectors_seen,
         )
         budget = StreamBudget(config.ingest.max_streams)
         self.factory = ModelFactory(

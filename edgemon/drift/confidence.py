@@ -11,8 +11,6 @@ from edgemon.typed import NamedTuple
 
 # Equal bins over [0, 1]: bin i holds i/20 <= x < (i + 1)/20, the last one 1 too.
 BINS = 20
-# A vector is a distribution when it adds up to 1 within this: room for entries rounded to 3 digits.
-SUM_TOLERANCE = 0.01
 
 
 class Confidence(NamedTuple):
@@ -37,7 +35,7 @@ def summarize(vector: list[float]) -> Confidence:
     >>> summarize([0.25, 0.5, 0.25])
     Confidence(confidence=0.5, position=1, entropy=1.0397207708399179, margin=0.25, valid=True)
     """
-    return Confidence._make(brief(vector, SUM_TOLERANCE))
+    return Confidence._make(brief(vector))
 
 
 class ConfidenceCounts:

@@ -207,6 +207,67 @@ def test_alarms_come_at_the_same_prediction_and_clear_at_the_same() -> None:
     assert fast.counters.get(SLOW) == 1
 
 
+def vectors(count: int, seed: int = 2, sure: float = 2.0, **more: object) -> list[object]:
+    """Of a classifier of three classes, whose first is likelier the larger `sure` is."""
+    rng, made = random.Random(seed), []
+    for _ in range(count):
+        weights = [
+            rng.gammavariate(sure, 1.0),
+            rng.gammavariate(1.0, 1.0),
+            rng.gammavariate(1.0, 1.0),
+        ]
+        output = [round(weight / sum(weights), 4) for weight in weights]
+        made.append({"model": "m", "features": normal(rng), "output": output} | more)
+    return list(made)
+
+
+@pytest.mark.parametrize("encoding", ["msgpack", "json"])
+@pytest.mark.parametrize("capture", ['"none"', '"all"', "{ sample = 0.1 }", "{ reservoir = 20 }"])
+def test_vectors_of_confidences_give_the_same_and_need_no_record(
+    encoding: str, capture: str
+) -> None:
+    odd: list[list[Any]] = [
+        [0.5, 0.5, 0.5], [math.nan, 0.5, 0.5], [-0.1, 0.6, 0.5], [math.inf, 0.0, 0.0], [0.0, 0.0, 0.0],
+        [1.0], [1, 0, 0], [0.1] * 10,
+    ]  # fmt: skip
+    faults: list[object] = [{"model": "m", "output": output} for output in odd * 3]
+    mixed: list[object] = [
+        one for pair in zip(vectors(60, 3), predictions(60), strict=True) for one in pair
+    ]
+    steps = [feeding(vectors(800), encoding), feeding(vectors(900, 4, 9.0), encoding)]
+    steps += [
+        feeding(faults, encoding),
+        feeding(mixed, encoding),
+        feeding(vectors(400, 5), encoding),
+    ]
+    steps.insert(2, lambda side, mono_ns: side.pipeline.close_all_windows(mono_ns))
+    fast, slow = play(steps, capture)
+    assert fast.counters.get(SLOW) < 20 < slow.counters.get(SLOW)
+    rows: Any = slow.state()["out"]
+    assert {"confidence", "entropy", "class"} <= {row["stream"] for _, row, _ in rows["agg"]}
+
+
+@pytest.mark.parametrize("more", ["", "recorder = 30"])
+def test_classes_that_drift_are_told_at_the_same_prediction(more: str) -> None:
+    def adopt(side: Side, _mono_ns: int) -> None:
+        side.pipeline.references.adopt("m", None, 400)
+
+    steps: list[Step] = [feeding(vectors(10)), adopt, feeding(vectors(500, 3))]
+    steps += [feeding(vectors(600, 4)), feeding(vectors(700, 5, 9.0)), feeding(vectors(900, 6))]
+    steps += [feeding(vectors(100, 7) + [{"model": "m", "output": [0.0, 0.1, 0.0, 0.9]}] * 30)]
+    fast, slow = play(steps, more=more)
+    told = {(event.type, event.stream) for event, _ in slow.state()["out"]["event"]}  # type: ignore[index]
+    assert {("drift.started", "class"), ("drift.started", "confidence")} <= told, told
+    assert fast.counters.get(SLOW) < 0.5 * slow.counters.get(SLOW)
+
+
+def test_vectors_whose_truths_are_joined_pass_python() -> None:
+    events = [event | {"id": str(i)} for i, event in enumerate(vectors(300))]  # type: ignore[operator]
+    labels: list[object] = [{"model": "m", "id": str(i), "label": 0} for i in range(300)]
+    _, slow = play([feeding(events), feeding(labels), feeding(events[:200]), feeding(labels)])
+    assert slow.counters.get("edgemon_truth_joined_labels_total") == 200
+
+
 def test_numbers_that_are_none_are_counted_the_same() -> None:
     odd = [math.nan, math.inf, -math.inf, None, -0.0, 5e-324, 1e308]
     events = predictions(120) + [
@@ -507,7 +568,8 @@ def streams(draw: st.DrawFn) -> list[list[object]]:
         for _ in range(draw(st.integers(1, 4))):
             part += draw(st.lists(events, max_size=4))
             shift = draw(st.sampled_from([0.0, 0.0, 3.0]))
-            part += predictions(draw(st.integers(0, 90)), draw(st.integers(0, 99)), shift)
+            count, seed = draw(st.integers(0, 90)), draw(st.integers(0, 99))
+            part += draw(st.sampled_from([predictions(count, seed, shift), vectors(count, seed)]))
         made.append(part)
     return made
 

@@ -636,6 +636,67 @@ static void check_table(void)
     em_reference_free(&reference);
 }
 
+/* Vectors are numbers of two streams, and held in brief; of a model that joins they are not taken, and ids are held. */
+static void check_vectors(void)
+{
+    em_sketch sketches[2];
+    em_moments moments[2];
+    em_window windows[2];
+    em_table hot;
+    const uint8_t name[] = "model";
+    CHECK(em_table_init(&hot, random_bits()) == 0);
+    em_model *model = em_table_add(&hot, name, 5, name, 0);
+    CHECK(model != NULL);
+    for (int s = 0; s < 2; s++) {
+        em_moments_reset(&moments[s]);
+        CHECK(em_sketch_init(&sketches[s], 0.01, 64) == 0);
+        windows[s] = (em_window){.moments = &moments[s], .sketch = &sketches[s]};
+        CHECK(em_model_add(&hot, model, s ? EM_ROLE_ENTROPY : EM_ROLE_CONFIDENCE, name, 0,
+                           &windows[s], NULL, NULL) == s);
+    }
+    CHECK(em_table_brief(&hot, model, true) == 0);
+    model->slow = false;
+    model->skip = UINT64_MAX;
+    double vector[20];
+    uint32_t given = 0, taken = 0, slot, at;
+    for (uint32_t e = below(3000); e > 0; e--) {
+        em_event event = {.type = EM_PREDICTION, .model = {name, 5}, .version = {name, 0},
+                          .kind = below(3) ? EM_VECTOR : EM_NONE, .vector = vector,
+                          .id = {name, below(5)}};
+        event.vector_length = 1 + below(20);
+        for (uint32_t i = 0; i < event.vector_length; i++)
+            vector[i] = below(40) ? (double)below(100) / 100.0 : draw();
+        bool joins = model->joins;
+        em_taken told = em_table_take(&hot, &event);
+        if (told == EM_FULL || below(300) == 0) {
+            for (uint32_t i = 0; i < hot.vector_count; i++)
+                CHECK(hot.vectors[i].row < EM_BLOCK_ROWS && hot.vectors[i].width <= 20 &&
+                      hot.vectors[i].brief.position < hot.vectors[i].width);
+            CHECK(!model->joins || hot.block_count == 0 ||
+                  (hot.join_count == hot.block_count && hot.vector_count == 0));
+            taken += hot.vector_count;
+            CHECK(em_table_next(&hot, &slot, &at) == 0);
+            hot.vector_count = 0;
+            if (below(4) == 0)
+                CHECK(em_table_join(&hot, model, below(2) != 0) == 0);
+            if (told == EM_FULL) {
+                joins = model->joins;
+                told = em_table_take(&hot, &event);
+            }
+        }
+        CHECK(told == (joins && event.kind == EM_VECTOR ? EM_SLOW : EM_TAKEN));
+        given += event.kind == EM_VECTOR && told == EM_TAKEN;
+    }
+    taken += hot.block_count ? hot.vector_count : 0;
+    CHECK(em_table_next(&hot, &slot, &at) == 0);
+    CHECK(taken == given);
+    CHECK(moments[0].count + windows[0].nan + windows[0].pinf + windows[0].ninf == given);
+    CHECK(moments[1].count + windows[1].nan == given && windows[0].missing == 0);
+    em_table_free(&hot);
+    em_sketch_free(&sketches[0]);
+    em_sketch_free(&sketches[1]);
+}
+
 static void check_join(void)
 {
     em_waiting waiting;
@@ -678,6 +739,7 @@ int main(void)
         check_sketch(1024);
         check_small_ones();
         check_join();
+        check_vectors();
         check_esr(1 + below(EM_ESR_BETS));
         check_table();
         check_pvalue();
