@@ -156,7 +156,8 @@ class Performance:
         data = self._wrong.explain() | {"task": self._task, "limit": self._limit}
         now, then = _percent(data["rate"]), _percent(data["reference_rate"])
         what = "wrong" if self._limit is None else f"off by more than {self._limit:.4g}"
-        message = f"{now} of the latest predictions with a truth are {what}, in the reference {then}: concept drift"
+        which = f"the last {data['since_answers']}" if data["since_answers"] else "the latest"
+        message = f"{now} of {which} predictions with a truth are {what}, in the reference {then}: concept drift"
         return self._drop(change, TRUTH, message, data)
 
     def _drop(self, change: str, by: str, message: str, data: dict[str, Any]) -> list[News]:
@@ -198,8 +199,9 @@ class Performance:
         data = self._failures.explain()
         if change == CLEARED:
             return [News("errors.cleared", "info", "predictions fail as rarely as before", data)]
+        which = f"the last {data['since_answers']}" if data["since_answers"] else "the latest"
         message = (
-            f"{_percent(data['rate'])} of the latest predictions failed, as the application says, in the reference "
+            f"{_percent(data['rate'])} of {which} predictions failed, as the application says, in the reference "
             f"{_percent(data['reference_rate'])}"
         )
         return [News("errors.started", "alarm", message, data)]
@@ -287,7 +289,7 @@ class Performance:
         if (failures := self._failures) is not None:
             found["failures"] = {
                 "alarm": failures.latched,
-                "rate": failures.explain()["rate"],
+                "rate": failures.recent_rate,
                 "reference_lacks": failures.learning,
                 "blind": failures.blind,
             }

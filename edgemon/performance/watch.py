@@ -137,16 +137,23 @@ class ErrorWatch:
         if self._rare is not None and not self.latched:
             self._rare.plan(horizon)
 
-    def explain(self) -> dict[str, Any]:
-        """What an alarm is about. rate: of the last window or so.  since_answers: an estimate of when it rose."""
-        rare = self._rare
+    @property
+    def recent_rate(self) -> float | None:
+        """Of the last window or so; None where nothing is watched yet."""
         recent = min(self.answers, self._window)
+        return self._rare.recent / recent if self._rare is not None and recent else None
+
+    def explain(self) -> dict[str, Any]:
+        """What an alarm is about. since_answers: an estimate of when the rate rose.  rate: of these answers, or where
+        there is no such moment of the last window or so."""
+        rare = self._rare
+        since = rare.since if rare is not None else 0
         return {
-            "rate": rare.recent / recent if rare is not None and recent else None,
+            "rate": rare.share(since) if rare is not None and since else self.recent_rate,
             "reference_rate": self.hits / self.rows if self.rows else None,
             "reference_rows": self.rows,
             "rate_upper": rare.rate_upper if rare is not None else None,
-            "since_answers": rare.since if rare is not None else 0,
+            "since_answers": since,
         }
 
     # -- checkpoint

@@ -169,8 +169,13 @@ def test_concept_drift_is_told_once_with_its_delay_and_its_end() -> None:
     device.pairs(3_000, wrong=0.3, seed=2)
     (drop,) = device.of("performance.drop")
     assert drop.severity == "alarm" and "concept drift" in drop.message
+    assert (
+        f" of the last {drop.data['since_answers']} predictions with a truth are wrong"
+        in drop.message
+    )
     assert (drop.data["by"], drop.model, drop.version) == ("truth", "m", "1")
     assert 0 < drop.data["prediction"] - began < 300
+    assert drop.data["rate"] > 0.2
     status: Any = model_status(device.pipeline.models["m", "1"], 0.0)["performance"]
     assert status["drop"] == ["truth"]
     device.pairs(3_000, wrong=0.05, seed=3)

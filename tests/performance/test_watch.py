@@ -40,6 +40,8 @@ def test_a_rise_of_the_error_rate_is_found_with_its_delay(rate: float, at_most: 
         assert told["reference_rate"] == 0.05 and told["rate_upper"] < 0.065
         # Where it began is an estimate; a large change tells it well.
         assert rate < 0.2 or abs(told["since_answers"] - delay) < 200
+        # Of the answers since then, and not of a window that is mostly from before.
+        assert rate < 0.2 or told["rate"] > max(0.6 * rate, watch.recent_rate or 0.0)
 
 
 def test_a_healthy_stream_and_one_that_gets_better_are_silent() -> None:
