@@ -139,9 +139,11 @@ class ErrorWatch:
 
     @property
     def recent_rate(self) -> float | None:
-        """Of the last window or so; None where nothing is watched yet."""
-        recent = min(self.answers, self._window)
-        return self._rare.recent / recent if self._rare is not None and recent else None
+        """Of the last window or so; None where nothing was watched yet, or nothing since an alarm was cleared."""
+        rare, recent = self._rare, min(self.answers, self._window)
+        if rare is None or not recent or (rare.fed >= self.answers and not rare.recent):
+            return None
+        return rare.recent / recent
 
     def explain(self) -> dict[str, Any]:
         """What an alarm is about. since_answers: an estimate of when the rate rose.  rate: of these answers, or where

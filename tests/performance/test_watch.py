@@ -69,6 +69,16 @@ def test_one_alarm_is_latched_until_a_whole_window_is_calm() -> None:
     assert watch.latched
 
 
+def test_where_an_alarm_ends_no_rate_is_made_up() -> None:
+    watch = watch_of()
+    assert watch.recent_rate is None
+    changes(watch, draw(0.05, 4_000, 1))
+    assert watch.recent_rate == pytest.approx(0.05, abs=0.02)
+    changes(watch, draw(0.4, 1_000, 2))
+    assert next(told for wrong in draw(0.05, 5_000, 3) if (told := watch.answer(wrong))) == CLEARED
+    assert watch.explain()["rate"] is None
+
+
 def test_the_reference_is_made_of_the_first_answers_where_there_is_none() -> None:
     watch = ErrorWatch(PROMISED, 1_000, 1_000)
     assert changes(watch, draw(0.05, 1_000, 1)) == []
