@@ -271,3 +271,25 @@ class ShipProgram:
     def end(self, number: int = 15) -> int:
         self.process.send_signal(number)
         return self.process.wait(20)
+
+
+def up(
+    drivers: list[Driver], folder: Path, port: int, keepalive_s: float = 60.0, **more: str
+) -> Driver:
+    """A sink that is connected. keepalive_s: also below what the configuration allows."""
+    config = make_config(folder, port, **more)
+    driver = Driver(config._replace(mqtt=config.mqtt._replace(keepalive_s=keepalive_s)))
+    drivers.append(driver)
+    driver.start()
+    assert driver.reports.downs == []
+    return driver
+
+
+def down(drivers: list[Driver], folder: Path, port: int, **more: str) -> str:
+    """The one line that this attempt to connect ends with."""
+    driver = Driver(make_config(folder, port, **more))
+    drivers.append(driver)
+    driver.start()
+    assert driver.reports.ups == 0
+    (line,) = driver.reports.downs
+    return line

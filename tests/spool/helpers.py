@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import NamedTuple
 
 from zstandard import ZstdCompressor, ZstdDecompressor
 
 from edgemon.metrics import Counters
+from edgemon.spool.cursor import Cursor
 from edgemon.spool.fs import FileSystem
 from edgemon.spool.gaps import Gap
 from edgemon.spool.origin import Machine
 from edgemon.spool.reader import Record, SpoolReader
 from edgemon.spool.writer import Spool
+from tests.spool.memory_fs import MemoryFileSystem
 
 DIRECTORY = "/spool"
 MACHINE = Machine("a" * 16, "b" * 16)
@@ -107,3 +110,26 @@ def seqs(fs: FileSystem, kind: str, after_seq: int = 0) -> list[int]:
 def covered(gaps: list[Gap], kind: str) -> set[int]:
     """The seqs that gaps speak of."""
     return {seq for gap in gaps if gap.kind == kind for seq in range(gap.from_seq, gap.to_seq + 1)}
+
+
+def opened(fs: MemoryFileSystem, settings: Settings | None = None, memory: int = 1 << 20) -> Spool:
+    spool = new_spool(fs, settings, memory_size_bytes=memory)
+    spool.open()
+    return spool
+
+
+def reopened(fs: MemoryFileSystem, settings: Settings | None = None) -> Spool:
+    """After kill -9: what was written is in the page cache."""
+    fs.kill()
+    return opened(fs, settings)
+
+
+def after_power_cut(fs: MemoryFileSystem, seed: int = 0) -> Spool:
+    fs.lose_power(Random(seed))
+    return opened(fs)
+
+
+def acknowledge(fs: MemoryFileSystem, kind: str, seq: int) -> None:
+    cursor = Cursor(fs, DIRECTORY)
+    cursor.advance(kind, seq)
+    cursor.store()

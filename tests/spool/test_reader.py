@@ -6,33 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from edgemon.spool.cursor import Cursor
 from edgemon.spool.fs import OsFileSystem
 from edgemon.spool.reader import SpoolReader
-from edgemon.spool.writer import Spool
 from tests.spool.helpers import (
     DIRECTORY,
     Settings,
     append,
     append_seq,
     name_in,
-    new_spool,
+    opened,
     seqs,
 )
 from tests.spool.memory_fs import MemoryFileSystem
-
-
-@pytest.fixture
-def fs() -> MemoryFileSystem:
-    return MemoryFileSystem()
-
-
-def opened(fs: MemoryFileSystem, settings: Settings | None = None) -> Spool:
-    spool = new_spool(fs, settings)
-    spool.open()
-    return spool
 
 
 def following(reader: SpoolReader, after_seq: int = 0) -> list[int]:

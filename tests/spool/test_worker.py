@@ -90,11 +90,6 @@ class Rig:
         return seq
 
 
-@pytest.fixture
-def fs() -> MemoryFileSystem:
-    return MemoryFileSystem()
-
-
 Maker = Callable[..., Rig]
 
 
