@@ -49,7 +49,7 @@ class Clocks:
 def _boot_id() -> bytes:
     """16 bytes that are the same until the next boot; random where the kernel does not say."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             return bytes.fromhex(file.read().strip().replace("-", ""))
     except (OSError, ValueError):
         return os.urandom(16)

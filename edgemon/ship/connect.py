@@ -15,9 +15,9 @@ from __future__ import annotations
 import errno
 import os
 import selectors
-import ssl
 
 from edgemon.ship.sink import NEVER
+from edgemon.ship.tls import ssl
 from edgemon.std import json, signal, socket
 
 MAX_ADDRESSES = 8

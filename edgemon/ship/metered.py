@@ -8,8 +8,8 @@ that is too large is refused.
 from __future__ import annotations
 
 import errno
-import ssl
 
+from edgemon.ship.tls import ssl
 from edgemon.std import socket
 from edgemon.std.collections.abc import Callable
 

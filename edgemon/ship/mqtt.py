@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import errno
 import selectors
-import ssl
 import time
 
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -33,6 +32,7 @@ from edgemon.ship.metered import MAX_DESIRED_BYTES, MAX_INCOMING_BYTES, MeteredS
 from edgemon.ship.paho_client import client as paho
 from edgemon.ship.secrets import read_credentials
 from edgemon.ship.sink import NEVER, Parcel, Sink, SinkContext
+from edgemon.ship.tls import ssl
 from edgemon.spool.origin import client_suffix
 from edgemon.std import socket
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import ssl
 
 from edgemon.config import MqttSettings
 from edgemon.config.private import exposed
 from edgemon.errors import ConfigError, Fault
+from edgemon.ship.tls import ssl
 from edgemon.std.collections.abc import Iterator
 from edgemon.typed import NamedTuple
 

@@ -181,7 +181,7 @@ Every float64 comes back equal, -0.0 and infinities included, and NaN as NaN (it
 `precision = "f32"` the f8 of "pred" and "sys" are rounded and sent as f4.
 """
 
-from edgemon.wire.decoder import decode, decode_report
+from edgemon.typed import TYPE_CHECKING
 from edgemon.wire.encoder import Encoder, encode
 from edgemon.wire.rows import (
     BodyBound,
@@ -191,6 +191,9 @@ from edgemon.wire.rows import (
     rows_from_columns,
 )
 from edgemon.wire.scheme import FORMAT_VERSION, MAX_BODY_BYTES
+
+if TYPE_CHECKING:
+    from edgemon.wire.decoder import decode, decode_report
 
 __all__ = [
     "FORMAT_VERSION",
@@ -205,3 +208,12 @@ __all__ = [
     "encode",
     "rows_from_columns",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """The reader is loaded by who reads, which an agent does not."""
+    if name in ("decode", "decode_report"):
+        from edgemon.wire import decoder
+
+        return getattr(decoder, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
