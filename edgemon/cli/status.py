@@ -10,6 +10,7 @@ import time
 
 from edgemon.cli import _performance, _quality, add_config_argument
 from edgemon.cli._terminal import counted, human_bytes, human_count, human_duration, table, wrapped
+from edgemon.flow.names import any_of
 from edgemon.typed import Any
 
 EPILOG = """example:
@@ -155,7 +156,7 @@ def render(agent: dict[str, Any], ship: dict[str, Any] | None, wall_s: float) ->
     ]
     if plugins := [*(agent.get("plugins") or ()), *((ship or {}).get("plugins") or ())]:
         lines += ["", _plugins(plugins).rstrip()]
-    lines += _rules(agent.get("rules") or [])
+    lines += _rules(agent.get("rules") or [], [model["model"] for model in agent["models"]])
     trouble = [[name, human_count(value)] for name, value in troubles(agent, ship).items()]
     lines += [
         "",
@@ -194,8 +195,8 @@ def _plugins(plugins: list[dict[str, Any]]) -> str:
     return "\n".join([table(rows, titles).rstrip(), *errors])
 
 
-def _rules(rules: list[dict[str, Any]]) -> list[str]:
-    """How many rules there are, and which fire, for whom and since when."""
+def _rules(rules: list[dict[str, Any]], models: list[str]) -> list[str]:
+    """How many rules there are, which fire, for whom and since when, and which wait for a model. models: seen."""
     if not rules:
         return []
     firing = [rule for rule in rules if rule["firing"]]
@@ -214,6 +215,15 @@ def _rules(rules: list[dict[str, Any]]) -> list[str]:
             lines.append(wrapped(firing_for, "    "))
         if more := rule["firing"] - len(rule["instances"]):
             lines.append(f"  … and {human_count(more)} more of {rule['rule']}")
+    for rule in rules:
+        pattern = rule.get("model", "*")
+        if pattern != "*" and not any(map(any_of([pattern]), models)):
+            lines.append(
+                wrapped(
+                    f"  {rule['rule']} is about model {pattern}, and none of that name was seen",
+                    "    ",
+                )
+            )
     for name, last in {
         name: last for rule in rules for name, last in rule.get("last", {}).items()
     }.items():

@@ -261,6 +261,7 @@ class Rule:
         pending = sum(instance.pending_s is not None for instance in self.instances.values())
         return {
             "rule": self.settings.name,
+            "model": self.settings.model,
             "severity": self.settings.severity,
             "state": "firing" if firing else "pending" if pending else "ok",
             "pending": pending,

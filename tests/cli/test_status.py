@@ -83,6 +83,26 @@ def test_clients_are_listed_with_process_and_user_the_busiest_first() -> None:
     assert lines[start + 9] == "… and 2 more clients"
 
 
+def test_a_rule_about_a_model_that_never_came_is_said_to_wait_for_it() -> None:
+    rule = {
+        "rule": "far",
+        "severity": "alarm",
+        "pending": 0,
+        "firing": 0,
+        "instances": [],
+        "last": {},
+    }
+    known = AGENT["models"][0]["model"]
+    rules = [
+        rule | {"model": "*"},
+        rule | {"model": known[:2] + "*"},
+        rule | {"model": "frauud", "rule": "near"},
+    ]
+    text = render(AGENT | {"rules": rules}, SHIP, wall_s=1_060.0)
+    assert text.count("none of that name was seen") == 1
+    assert "  near is about model frauud, and none of that name was seen" in text
+
+
 def test_a_reason_comes_with_what_can_be_done_about_it() -> None:
     dropped = {
         'edgemon_ingest_dropped_events_total{reason="too_many_features"}': 3,
