@@ -79,6 +79,7 @@ def model_status(model: Model, now_s: float) -> dict[str, object]:
         "last_seen_s_ago": round(now_s - model.last_seen_s, 1),
         "latency": model.latency,
         "streams": model.streams,
+        "has_output": any(model.schema.kind(stream) for stream in ("output", "confidence")),
         "profile": model.profile.hash[:16] if model.profile is not None else "",
         "reference": making,
         "drifted": detectors.drifted() if detectors is not None else [],

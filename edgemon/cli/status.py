@@ -8,7 +8,7 @@ import os
 import sys
 import time
 
-from edgemon.cli import _performance, _quality, add_config_argument
+from edgemon.cli import _performance, _quality, _remedies, add_config_argument
 from edgemon.cli._terminal import counted, human_bytes, human_count, human_duration, table, wrapped
 from edgemon.flow.names import any_of
 from edgemon.typed import Any
@@ -35,22 +35,6 @@ _TROUBLE = (
     "bad_lines",
     "unmatched",
 )
-# What can be done about a reason, where that is not plain from its name.
-_REMEDIES = {
-    "too_many_features": "ingest.max_features allows more",
-    "too_many_streams": "ingest.max_streams allows more; each costs a few kilobytes",
-    "too_many_models": "ingest.max_models allows more, versions counted apart",
-    "too_many_clients": "ingest.max_clients allows more",
-    "string_size": "ingest.max_string_bytes allows more",
-    "frame_size": "ingest.max_frame_bytes allows more",
-    "row_too_large": "batch.max_bytes allows more",
-    "ts_future": "`ts` is seconds since 1970, not milliseconds, and at most ingest.max_future ahead",
-    "wrong_type": "a stream is of numbers or of texts, as its first value or its profile was",
-    "too_many_tables": 'truth.join = "always" of a model takes its truths in any case',
-    "no_prediction": "truths whose id no prediction had within truth.ttl, or before the model's first truth "
-    '(truth.join = "always")',
-    "unlike": "truths that do not fit: a class that the vector does not have, text for a number",
-}
 # Under what the words at the left say.
 _INDENT = " " * 11
 # States of a plugin's process, in words for people.
@@ -136,6 +120,7 @@ def render(agent: dict[str, Any], ship: dict[str, Any] | None, wall_s: float) ->
         lines += [
             "",
             _models(agent["models"]).rstrip(),
+            *_without_output(agent["models"]),
             *_drifts(agent["models"]),
             *_performance.lines(agent["models"]),
             *_quality.lines(agent["models"]),
@@ -164,11 +149,7 @@ def render(agent: dict[str, Any], ship: dict[str, Any] | None, wall_s: float) ->
         if trouble
         else "Nothing was dropped.",
     ]
-    lines += [
-        wrapped(f"  {reason}: {remedy}", "    ")
-        for reason, remedy in _REMEDIES.items()
-        if any(f'reason="{reason}"' in name for name, _ in trouble)
-    ]
+    lines += _remedies.lines(name for name, _ in trouble)
     return "\n".join(lines)
 
 
@@ -193,6 +174,17 @@ def _plugins(plugins: list[dict[str, Any]]) -> str:
     ]
     titles = ["plugin", "kind", "state", "series", "restarts", "timeouts", "bad lines"]
     return "\n".join([table(rows, titles).rstrip(), *errors])
+
+
+def _without_output(models: list[dict[str, Any]]) -> list[str]:
+    """Those whose predictions never had one: mostly a key of another name, which is passed over."""
+    names = [
+        f"{model['model']} {model['version']}".strip()
+        for model in models
+        if not model.get("has_output", True)
+    ]
+    said = f'  no output came yet of {", ".join(names[:4])}{" …" * (len(names) > 4)}; its key is "output"'
+    return [wrapped(said, "    ")] if names else []
 
 
 def _rules(rules: list[dict[str, Any]], models: list[str]) -> list[str]:

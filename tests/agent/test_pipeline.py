@@ -11,6 +11,7 @@ import pytest
 from edgemon.agent.models import UNNAMED
 from edgemon.agent.pipeline import FAILED, Pipeline
 from edgemon.agent.recording import Recording
+from edgemon.agent.status import model_status
 from edgemon.config import Config, parse
 from edgemon.drift.build import ProfileBuilder
 from edgemon.drift.profile import Profile
@@ -105,6 +106,17 @@ def test_a_window_has_a_row_for_the_model_and_one_for_each_stream() -> None:
     assert json.loads(str(rows["output"]["cats"])) == {"cat": 10}
     assert rows["f:a"]["dur"] == 61_000_000
     assert harness.close(300.0) == {}
+
+
+@pytest.mark.parametrize(
+    ("output", "has"), [(None, False), (0.5, True), ("cat", True), ([0.2, 0.8], True)]
+)
+def test_whether_an_output_ever_came_is_known(output: object, has: bool) -> None:
+    harness = Harness()
+    for index in range(10):
+        harness.predict(features={"a": float(index)}, output=output)
+    (model,) = harness.pipeline.models.values()
+    assert model_status(model, 0.0)["has_output"] is has
 
 
 def test_a_vector_becomes_confidence_and_class() -> None:

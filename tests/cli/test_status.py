@@ -103,6 +103,15 @@ def test_a_rule_about_a_model_that_never_came_is_said_to_wait_for_it() -> None:
     assert "  near is about model frauud, and none of that name was seen" in text
 
 
+def test_a_model_without_an_output_is_named() -> None:
+    """Keys of another name are passed over: {"prediction": 0.9} is a prediction that has no output."""
+    moths, flies = AGENT["models"]
+    models = [moths | {"has_output": True}, flies | {"has_output": False}]
+    text = unwrapped(render(AGENT | {"models": models}, SHIP, wall_s=1_060.0))
+    assert '  no output came yet of flies; its key is "output"' in text
+    assert "no output came" not in render(AGENT, SHIP, wall_s=1_060.0)
+
+
 def test_a_reason_comes_with_what_can_be_done_about_it() -> None:
     dropped = {
         'edgemon_ingest_dropped_events_total{reason="too_many_features"}': 3,
