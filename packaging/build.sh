@@ -142,8 +142,12 @@ run "$project/build/$arch/out/edgemon-dir/edgemon" init --out - > "$work/out/edg
 name=edgemon-$version-linux-$FILE_ARCH
 cp "$work/out/edgemon" "dist/$name"
 cp "$work/out/edgemon.cdx.json" "dist/$name.cdx.json"
-cp "$sdist" "$work/wheel"/*.whl dist/
-files=("$name" "$name.cdx.json" "$(basename "$work/wheel"/*.whl)" "$(basename "$sdist")")
+cp "$work/wheel"/*.whl dist/
+files=("$name" "$name.cdx.json" "$(basename "$work/wheel"/*.whl)")
+if [ "$arch" = host ]; then
+    cp "$sdist" dist/
+    files+=("$(basename "$sdist")")
+fi
 if command -v dpkg-deb >/dev/null; then
     packaging/deb.sh "$work/out" "$DEBIAN"
     cp "$work/out/edgemon.cdx.json" "dist/edgemon_${version}_$DEBIAN.deb.cdx.json"
