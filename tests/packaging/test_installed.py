@@ -10,6 +10,7 @@ import pytest
 
 from edgemon.version import VERSION
 from tests.packaging.container import AGENT, CONFIG, DEB, ROOT, SHIP, Container, booted
+from tests.packaging.test_looking import GET
 from tests.servers import wait_for
 
 FILE = f"edgemon-{VERSION}-linux-amd64"
@@ -102,6 +103,14 @@ command = ["/usr/local/bin/note"]
     bare.wait_active(AGENT)
     assert bare.show(AGENT, "NRestarts") == "1"
     assert len(unpacked(bare)) == 1  # what the killed one had unpacked is gone
+
+    sockets = ("edgemon-agent.socket", "edgemon-metrics.socket")
+    bare.run("systemctl", "stop", AGENT)
+    bare.run("systemctl", "start", *sockets, AGENT)
+    bare.wait_active(AGENT)
+    assert "200 OK" in bare.run("bash", "-c", GET).stdout
+    bare.run("systemctl", "stop", *sockets, AGENT)
+    bare.run("systemctl", "start", AGENT)
 
     bare.send(*({"model": "m", "output": number} for number in range(100)))
     bare.run("systemctl", "stop", AGENT)
