@@ -36,11 +36,12 @@ def rate(stream: str, kind: str, data: dict[str, Any]) -> str:
     return said + (f"; {expected:.2%} is normal" if expected is not None else "")
 
 
-def stuck(stream: str, data: dict[str, Any]) -> str:
+def stuck(stream: str, data: dict[str, Any], by_rule: bool) -> str:
     """A run is too long."""
+    limit = "is too often by stuck_after" if by_rule else "is not plausible"
     return (
         f"{stream} is stuck: {data['run']} times the same value {data['value']}, "
-        f"{data['plausible_run']:.0f} is not plausible"
+        f"{data['plausible_run']:.0f} {limit}"
     )
 
 

@@ -255,7 +255,8 @@ class StreamQuality(StreamCheck):
             "plausible_run": limit,
             "values_since_change": self.run,
         }
-        return QualityNews("stuck", self.stream, messages.stuck(self.stream, data), data)
+        message = messages.stuck(self.stream, data, by_rule=self._rules.stuck_after > 0)
+        return QualityNews("stuck", self.stream, message, data)
 
     def _moved(self) -> QualityNews:
         self.stuck = False

@@ -311,6 +311,9 @@ def test_rules_hold_without_any_profile() -> None:
     assert device.event("out_of_range").data["range"] == [-6.0, 6.0]  # type: ignore[index]
     device.run(30, put("a", 1.0))
     assert device.event("stuck").data["run"] == 20  # type: ignore[index]
+    assert device.event("stuck").message.endswith(
+        "the same value 1.0, 20 is too often by stuck_after"
+    )
 
 
 def test_what_is_ignored_is_counted_and_not_told() -> None:
