@@ -66,7 +66,7 @@ class ModelReader:
         return Model(
             model, version, devices, predictions or 0, first, last,
             points(rates), p50, p95, p99, detailed, left_out,
-            performance.read(self._query.all, joined, values, bucket, self._told(model, version)),
+            performance.read(self._query.all, joined, values, bucket),
             *self._faults(model, version),
         )  # fmt: skip
 
@@ -100,17 +100,6 @@ class ModelReader:
             first[kind, stream] = min(at, first.get((kind, stream), at))
         now = sorted(((*which, at) for which, at in first.items()), key=lambda one: -one[2])
         return now[:MAX_FAULTS], [one for one in over if one not in first][:MAX_FAULTS]
-
-    def _told(self, model: str, version: str) -> dict[str, int]:
-        """Event type -> when it was told last of this version."""
-        where, values = self._query.where("e.time_ns", "")
-        return dict(
-            self._query.all(
-                "SELECT e.type, max(e.time_ns) FROM events AS e JOIN batches AS b ON b.id = e.batch"
-                f" WHERE e.type LIKE 'performance.%' AND e.model = ? AND e.version = ? AND {where} GROUP BY 1",
-                (model, version, *values),
-            ).fetchall()
-        )
 
     def _alarms(self, model: str, version: str) -> dict[str, dict[str, int]]:
         """Stream -> when an alarm was last started and cleared."""

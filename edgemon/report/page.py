@@ -97,9 +97,12 @@ class _Page:
 
     def _findings(self) -> Iterator[str]:
         of = self._of
+        for one in of.standing[:MAX_STANDING]:
+            where = f"{text(one.device)}: " if of.device_count > 1 else ""
+            yield f'{where}<span class="bad">{text(one.message)}</span>, since {date(one.since_ns)} UTC'
+        if (more := len(of.standing) - MAX_STANDING) > 0:
+            yield f"and {human_count(more)} more rules, anomalies and models that do worse"
         for model in of.models:
-            if since_ns := model.performance.down_ns:
-                yield f'<span class="bad">{name_of(model)} does worse than before</span>, since {date(since_ns)} UTC'
             now = [stream for stream in model.streams if stream.drifted]
             past = [s for s in model.streams if s.drifted_buckets and not s.drifted]
             if now:
@@ -118,11 +121,6 @@ class _Page:
                 if bad > 0.01 * (stream.n + bad):
                     share = percent(bad / (stream.n + bad))
                     yield f"{name_of(model)}: {share} of {text(plain(stream.name))} is missing, NaN or of a wrong type"
-        for one in of.standing[:MAX_STANDING]:
-            where = f"{text(one.device)}: " if of.device_count > 1 else ""
-            yield f'{where}<span class="bad">{text(one.message)}</span>, since {date(one.since_ns)} UTC'
-        if (more := len(of.standing) - MAX_STANDING) > 0:
-            yield f"{counted(more, 'rule or anomaly', 'rules and anomalies')} more"
         if of.gap_batches:
             missing = counted(of.gap_batches, "batch", "batches")
             yield f'<span class="bad">{missing} missing</span>: on their way, or lost'

@@ -17,7 +17,6 @@ _COLUMN = "json_extract(w.extra, '$.{}')"
 class Performance(NamedTuple):
     """Bucket -> value.  accuracy, mae, rmse: measured.  estimate: without truths.  errors: share of predictions that
     the application said had failed.  totals: performance.scores.figures of all of it, {} without truths.
-    down_ns: since when the model does worse than its reference at the end, 0: it does not.
     """
 
     accuracy: dict[int, float]
@@ -26,7 +25,6 @@ class Performance(NamedTuple):
     rmse: dict[int, float]
     errors: dict[int, float]
     totals: dict[str, Any]
-    down_ns: int
 
 
 def read(
@@ -34,10 +32,9 @@ def read(
     joined: str,
     values: tuple[object, ...],
     bucket: str,
-    told: dict[str, int],
 ) -> Performance:
     """joined, values: FROM and WHERE of a model's windows, as w.  bucket: the expression of a window's part of the
-    time.  told: event type -> when it was told last."""
+    time."""
 
     def sums(columns: list[str], where: str) -> list[Any]:
         wanted = ", ".join(f"sum({column})" for column in columns)
@@ -58,7 +55,6 @@ def read(
         found = json.loads(extra) if extra else {}
         if ("abs_error_sum" in found) == ("abs_error_sum" in merged) or not merged:
             merge(merged, found | {"n": n})
-    drop, recovered = told.get("performance.drop", 0), told.get("performance.recovered", 0)
     return Performance(
         accuracy={at: right / n for at, n, right, _, _ in rows if right is not None},
         estimate={at: right / n for at, _, _, n, right in models if n},
@@ -66,5 +62,4 @@ def read(
         rmse={at: (square / n) ** 0.5 for at, n, _, _, square in rows if square is not None},
         errors={at: errors / (all_[at] + errors) for at, _, errors, _, _ in models if errors},
         totals=figures(merged),
-        down_ns=drop if drop > recovered else 0,
     )

@@ -521,9 +521,15 @@ def test_accuracy_is_that_of_all_windows_and_devices_together(db: Db) -> None:
     assert (of.totals["n"], of.totals["brier"]) == (1_600, pytest.approx(0.1))
     page = db.page()
     assert "1,600 predictions met their truth: 95.0 % right" in page
-    assert "m 1 does worse than before" in page
+    assert "m 1 does worse than before: performance.drop of </span>" in page
     db.event(one, 230, "performance.recovered")
-    assert "does worse than before" not in db.page()
+    db.event(two, 240, "errors.started", message="9 % failed")
+    page = db.page()
+    assert "does worse than before" not in page and "m 1: 9 % failed</span>" in page
+    db.event(one, 250, "model.retired")  # on the other device
+    assert "9 % failed</span>" in db.page()
+    db.event(two, 250, "model.retired")
+    assert "9 % failed</span>" not in db.page()
 
 
 def test_errors_of_quantities_have_their_own_figures(db: Db) -> None:
