@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "em_gcd.h"
+
 #if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "the batch format is little-endian and so must be the host"
 #endif
@@ -13,16 +15,6 @@ static const double POWERS_OF_TEN[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6, 
 static const double EXACT_INT = 9007199254740992.0; /* 2^53 */
 
 /* ---- integers ---------------------------------------------------------------------------------------------------- */
-
-static uint64_t greatest_common_divisor(uint64_t a, uint64_t b)
-{
-    while (b != 0) {
-        uint64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
 
 bool em_ints_plan(const int64_t *values, size_t n, int order, int align, int shift, int64_t *differences, em_ints *plan)
 {
@@ -63,7 +55,7 @@ bool em_ints_plan(const int64_t *values, size_t n, int order, int align, int shi
     } else if (align == 0) {
         uint64_t step = range;
         for (size_t k = 0; k < n && step > 1; k++) {
-            step = greatest_common_divisor(step, (uint64_t)differences[k] - plan->base);
+            step = em_gcd(step, (uint64_t)differences[k] - plan->base);
         }
         plan->step = step > 1 ? step : 1;
         range /= plan->step;

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "em_gcd.h"
+
 enum {
     LANES = EM_KS_LANES,
     TRACKED_ROWS = 256, /* from here on a full scan costs more than to keep account of the lanes */
@@ -282,20 +284,10 @@ static int64_t upper_bound(const em_ks *ks)
 
 /* --- window ---------------------------------------------------------------------------------- */
 
-static int64_t greatest_common_divisor(int64_t a, int64_t b)
-{
-    while (b != 0) {
-        int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 int em_ks_init(em_ks *ks, const em_reference *reference, uint32_t n, int64_t threshold)
 {
     assert(n >= 1 && n <= EM_KS_MAX && threshold >= 1);
-    int64_t m = reference->m, g = greatest_common_divisor(m, n);
+    int64_t m = reference->m, g = (int64_t)em_gcd((uint64_t)m, n);
     ks->reference = reference;
     ks->n = n;
     ks->threshold = threshold;
@@ -561,7 +553,7 @@ em_ks_peak em_ks_locate(const em_ks *ks)
     em_ks_peak peak = {.h = 0, .lcm = ks->reference->m, .bucket = 0, .direction = 0};
     if (ks->filled == 0)
         return peak;
-    int64_t g = greatest_common_divisor(ks->reference->m, ks->filled);
+    int64_t g = (int64_t)em_gcd(ks->reference->m, ks->filled);
     int64_t w_r = ks->filled / g, w_w = ks->reference->m / g, p = 0;
     peak.lcm = ks->reference->m * w_r;
     for (uint32_t bucket = 0; bucket < ks->buckets; bucket++) {

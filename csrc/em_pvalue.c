@@ -3,21 +3,13 @@
 #include <assert.h>
 #include <math.h>
 
+#include "em_gcd.h"
+
 enum {
     ROW = 3162 + 2, /* points of the shorter side, 0 to sqrt(EM_PVALUE_CELLS), and one behind */
 };
 
 static const double pi = 3.14159265358979323846;
-
-static int64_t greatest_common_divisor(int64_t a, int64_t b)
-{
-    while (b != 0) {
-        int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
 
 /* 1 <= h <= n. The alternating sum over reflections of C(2n, n - k h) / C(2n, n), innermost first,
  * each ratio as a product: no large number, and no difference of nearly equal ones. */
@@ -89,7 +81,7 @@ double em_pvalue(int64_t h, int64_t m, int64_t n)
         n = m;
         m = longer;
     }
-    int64_t g = greatest_common_divisor(m, n), lcm = m / g * n;
+    int64_t g = (int64_t)em_gcd((uint64_t)m, (uint64_t)n), lcm = m / g * n;
     if (h == 0 || h > lcm)
         return h == 0 ? 1.0 : 0.0;
     double p;

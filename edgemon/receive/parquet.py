@@ -17,7 +17,6 @@ vectors and histograms are lists, JSON objects stay text.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -30,7 +29,7 @@ from edgemon.errors import LockedError, StorageError
 from edgemon.receive.ledger import Ledger, key_of
 from edgemon.receive.presence import DeviceState
 from edgemon.receive.rows import COLUMNS
-from edgemon.receive.store import Incoming, RefusedError, Stored
+from edgemon.receive.store import Incoming, RefusedError, Stored, made_folder
 from edgemon.receive.textfiles import IDENTITY
 from edgemon.records import Value
 from edgemon.spool.fs import FileSystem, OsFileSystem, join, write_atomically
@@ -67,11 +66,7 @@ SCHEMAS = {
 def parquet_folder(path: str) -> ParquetStore:
     """The store in this folder, which is made when it is not there."""
     fs = OsFileSystem()
-    folder = os.path.abspath(path)
-    try:
-        fs.make_dir(folder)
-    except OSError as error:
-        raise StorageError(f"{path}: {error.strerror}") from None
+    folder = made_folder(fs, path)
     return ParquetStore(folder, fs)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from edgemon.errors import EdgemonError, UsageError
+from edgemon.errors import EdgemonError, StorageError, UsageError
 from edgemon.receive.presence import DeviceState
 from edgemon.receive.rows import TableRows
 from edgemon.records import Batch
+from edgemon.spool.fs import FileSystem
 
 STORE_FORMS = "jsonl, jsonl:FILE, csv:FOLDER, parquet:FOLDER or sqlite:FILE"
 
@@ -70,3 +72,13 @@ def split_target(target: str) -> tuple[str, str]:
     ):
         raise UsageError(f"--to {target!r}: it takes {STORE_FORMS}")
     return form, path
+
+
+def made_folder(fs: FileSystem, path: str) -> str:
+    """The whole path of a folder, which is made when it is not there. StorageError when it cannot be."""
+    folder = os.path.abspath(path)
+    try:
+        fs.make_dir(folder)
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}") from None
+    return folder

@@ -21,7 +21,7 @@ from edgemon.errors import LockedError, StorageError, UsageError
 from edgemon.receive.ledger import Ledger, key_of
 from edgemon.receive.presence import DeviceState, supersedes
 from edgemon.receive.rows import COLUMNS, JSON_COLUMNS, json_text
-from edgemon.receive.store import Incoming, Stored
+from edgemon.receive.store import Incoming, Stored, made_folder
 from edgemon.records import Value
 from edgemon.spool.fs import File, FileSystem, OsFileSystem, join
 
@@ -279,11 +279,7 @@ def csv_folder(path: str) -> FileStore:
     No file for the devices' states.
     """
     fs = OsFileSystem()
-    folder = os.path.abspath(path)
-    try:
-        fs.make_dir(folder)
-    except OSError as error:
-        raise StorageError(f"{path}: {error.strerror}") from None
+    folder = made_folder(fs, path)
     headers = {f"{table}.csv": csv_header(table) for table in COLUMNS}
     return FileStore(folder, "receive.state", headers, _by_table, lambda _: {}, fs)
 

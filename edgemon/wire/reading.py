@@ -145,11 +145,7 @@ def _numbers(
             raise ValueError(f"{len(data)} bytes for {n} items of {width}")
         return core.widen(data) if width == 4 else data
     if enc == scheme.DICTIONARY:
-        size, inner, inner_params, index_params = params
-        if type(size) is not int or not 0 <= size <= n:
-            raise ValueError("a dictionary larger than its column")
-        if inner == scheme.DICTIONARY:
-            raise ValueError("a dictionary in a dictionary")
+        size, inner, inner_params, index_params = _dictionary(params, n)
         table = _numbers(inner, inner_params, bins, size, "i8" if integers else "f8", -1)
         return core.take(table, _ints(index_params, bins, n))
     if enc == scheme.INTS and integers:
@@ -198,6 +194,16 @@ def _decimal(params: list[Any], bins: Iterator[bytes], n: int) -> bytes:
 # ---- text ----------------------------------------------------------------------------------------
 
 
+def _dictionary(params: list[Any], n: int) -> tuple[int, str, list[Any], list[Any]]:
+    """(entries, their encoding, its parameters, those of the indices) of a column of n items."""
+    size, inner, inner_params, index_params = params
+    if type(size) is not int or not 0 <= size <= n:
+        raise ValueError("a dictionary larger than its column")
+    if inner == scheme.DICTIONARY:
+        raise ValueError("a dictionary in a dictionary")
+    return size, inner, inner_params, index_params
+
+
 def _text(enc: str, params: list[Any], bins: Iterator[bytes], n: int, item: str) -> list[Any]:
     if enc == scheme.CONSTANT:
         if n == 0:
@@ -207,11 +213,7 @@ def _text(enc: str, params: list[Any], bins: Iterator[bytes], n: int, item: str)
     if enc == scheme.STRINGS:
         return _strings(params, bins, n, item)
     if enc == scheme.DICTIONARY:
-        size, inner, inner_params, index_params = params
-        if type(size) is not int or not 0 <= size <= n:
-            raise ValueError("a dictionary larger than its column")
-        if inner == scheme.DICTIONARY:
-            raise ValueError("a dictionary in a dictionary")
+        size, inner, inner_params, index_params = _dictionary(params, n)
         table = _text(inner, inner_params, bins, size, item)
         index = core.unpack(_ints(index_params, bins, n), -1, True)
         if n and not 0 <= min(index) <= max(index) < size:

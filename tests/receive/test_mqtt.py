@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import paho.mqtt.client as paho
@@ -153,19 +154,28 @@ def test_a_connection_that_is_cut_over_and_over_still_stores_each_batch_once(
     assert seqs(tmp_path / "fleet.db") == list(range(1, 201))
 
 
+@contextmanager
+def locked(database: Path) -> Iterator[None]:
+    """Nobody else can write to it meanwhile."""
+    lock = sqlite3.connect(database, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        lock.execute("ROLLBACK")
+        lock.close()
+
+
 def test_what_is_not_stored_is_not_acknowledged(
     mosquitto: Mosquitto, publisher: Publisher, tmp_path: Path
 ) -> None:
     database = tmp_path / "fleet.db"
     with receive(tmp_path, mosquitto.port) as receiver:
         receiver.wait_for_log("receiving")
-        lock = sqlite3.connect(database, isolation_level=None)
-        lock.execute("BEGIN IMMEDIATE")
-        publisher.batches(1, 10)
-        receiver.wait_for_log("cannot store, nothing is acknowledged")
-        receiver.kill()
-        lock.execute("ROLLBACK")
-        lock.close()
+        with locked(database):
+            publisher.batches(1, 10)
+            receiver.wait_for_log("cannot store, nothing is acknowledged")
+            receiver.kill()
     assert seqs(database) == []
     with receive(tmp_path, mosquitto.port, "--max-batches", "10") as receiver:
         assert receiver.wait() == 0
@@ -178,12 +188,9 @@ def test_a_store_that_works_again_goes_on_in_the_same_process(
     database = tmp_path / "fleet.db"
     with receive(tmp_path, mosquitto.port) as receiver:
         receiver.wait_for_log("receiving")
-        lock = sqlite3.connect(database, isolation_level=None)
-        lock.execute("BEGIN IMMEDIATE")
-        publisher.batches(1, 10)
-        receiver.wait_for_log("cannot store, nothing is acknowledged")
-        lock.execute("ROLLBACK")
-        lock.close()
+        with locked(database):
+            publisher.batches(1, 10)
+            receiver.wait_for_log("cannot store, nothing is acknowledged")
         wait_for(lambda: len(seqs(database)) == 10, timeout_s=40)
         assert receiver.stop() == 0
     assert "storing again" in receiver.log()
