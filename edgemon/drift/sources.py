@@ -64,10 +64,15 @@ class Roles(NamedTuple):
                 return ""
             if self.features:
                 listed = column in self.features
-                return f"f:{column}" if listed else "latency" * (column == "latency")
+                return feature(column) if listed else "latency" * (column == "latency")
             if column == "latency":
                 return "latency"
-            return "" if column in IGNORED else f"f:{column}"
+            return "" if column in IGNORED else feature(column)
+
+        def feature(column: str) -> str:  # a column may be called as its stream is
+            if column.startswith("f:") and column[2:] in columns:
+                raise SourceError(f"{source}:1: {column!r} and {column[2:]!r} are one feature")
+            return f"f:{column.removeprefix('f:')}"
 
         return [stream(column) for column in columns]
 

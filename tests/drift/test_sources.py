@@ -75,6 +75,12 @@ def test_roles_can_be_given() -> None:
     assert list(streams(csv("id,label\n1,2\n", features=("label",)))) == ["f:label"]
 
 
+def test_a_column_may_be_called_as_its_stream_is() -> None:
+    assert list(streams(csv("f:a,b,output\n1,2,3\n"))) == list(streams(csv("a,b,output\n1,2,3\n")))
+    with pytest.raises(SourceError, match=r"^data.csv:1: 'f:a' and 'a' are one feature"):
+        csv("f:a,a\n1,2\n")
+
+
 def test_empty_cells_and_the_usual_words_are_missing() -> None:
     profile = csv("a\n1\n\n \nNA\nnan\nNULL\nNone\nn/a\n2\n")
     (feature,) = profile.features
