@@ -10,7 +10,7 @@ from pathlib import Path
 from edgemon import EdgeMonitor
 from tests.e2e.harness import Device
 from tests.e2e.test_drain import TOML
-from tests.monitor.test_monitor import log, received, write_config
+from tests.monitor.helpers import log, received, write_config
 from tests.servers import wait_for
 
 
