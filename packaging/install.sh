@@ -138,7 +138,10 @@ remove() {
     done
     if systemd; then systemctl daemon-reload || true; fi
     if [ -n "$purge" ]; then
-        rm -rf "$root/var/lib/edgemon" "$root/etc/edgemon" "$root/run/edgemon"
+        rm -rf "$root/etc/edgemon" "$root/run/edgemon"
+        # A partition of its own is left empty.
+        rm -rf "$root/var/lib/edgemon" 2>/dev/null || [ -z "$(ls -A "$root/var/lib/edgemon")" ] ||
+            die "$root/var/lib/edgemon cannot be removed"
         if [ -z "$root" ]; then
             if have userdel; then userdel edgemon 2>/dev/null || true
             elif have deluser; then deluser edgemon 2>/dev/null || true; fi

@@ -141,3 +141,16 @@ def test_what_was_disabled_stays_so_when_the_package_comes_back(bare: Container)
     assert bare.show(SHIP, "UnitFileState") == "disabled"
     assert bare.run("systemctl", "is-active", SHIP, check=False).stdout == "inactive\n"
     purge(bare)
+
+
+@pytest.mark.parametrize("file", [FILE, DEB.name], ids=["file", "deb"])
+def test_a_purge_leaves_a_partition_of_its_own_empty(bare: Container, file: str) -> None:
+    bare.run("mkdir", "-p", "/var/lib/edgemon")
+    bare.run("mount", "-t", "tmpfs", "data", "/var/lib/edgemon")
+    install(bare, file)
+    assert bare.run("ls", "/var/lib/edgemon").stdout
+    bare.run("sh", "/kit/install.sh", "--uninstall", "--purge")
+    assert bare.run("ls", "-A", "/var/lib/edgemon").stdout == ""
+    assert "edgemon" not in (bare.root / "etc/passwd").read_text()
+    bare.run("umount", "/var/lib/edgemon")
+    bare.run("rmdir", "/var/lib/edgemon")
