@@ -11,7 +11,7 @@ from edgemon.selftest.place import Place, need
 # All of edgemon/_core; a test compares it with setup.py.
 EXTENSIONS = (
     "client", "clock", "columns", "confidence", "crc32c", "decode", "esr", "gauge", "hist", "intake", "join", "ks",
-    "moments", "process", "pvalue", "ring", "sketch",
+    "moments", "msgpack", "process", "pvalue", "ring", "sketch",
 )  # fmt: skip
 
 # Batch 7 below, as encoded on x86-64 on 2026-11-21 (zstd 1.5).
