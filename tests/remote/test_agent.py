@@ -304,13 +304,13 @@ def test_off_there_is_nothing_of_it_in_the_process(device: Device) -> None:
 
 def test_on_the_agent_imports_nothing_that_stays(device: Device) -> None:
     """Messages are judged in a child that ends, and signatures without OpenSSL."""
-    report = "import atexit, json, sys\natexit.register(lambda: json.dump(list(sys.modules), open('modules', 'w')))"
+    report = "import atexit, sys\natexit.register(lambda: print(*sys.modules, file=open('modules', 'w')))"
     agent = device.run("agent", report)
     device.wait_up(agent)
     assert device.send(message(1, "[batch]\nmax_agee = 1\n"))["refused"] is not None
     assert device.send(message(1))["in_force"] == 1
     assert device.stop(agent) == 0
-    loaded = set(json.loads((device.folder / "modules").read_text()))
+    loaded = set((device.folder / "modules").read_text().split())
     forbidden = NOT_IN_THE_AGENT | {"hmac", "hashlib", "tomllib", "edgemon.config.loader"}
     assert banned(loaded, forbidden) == set() and "edgemon.agent.remote" in loaded
 
