@@ -44,6 +44,8 @@ FAILED = "edgemon_ingest_failed_predictions_total"
 CUT_BY_RESTART, CUT_BY_CLOCK = "restart", "clock"
 # What was sent before the clock was stepped may come in for so long after.
 _CLOCK_GRACE_S = 10.0
+# A version that spoke within so many seconds is alive; so many of a model may lose their place to another in that time.
+LIVE_S, SWAPS, SWAPS_S = 10.0, 4, 3600.0
 
 
 class Pipeline:
@@ -85,6 +87,7 @@ class Pipeline:
         self.sooner = False  # `next_due_s` may have come nearer; for who asks it to set back
         self.begun = False  # a window has its first prediction (`begun_windows`); the same
         self.silences = Silences(config.ingest.max_models)
+        self._swaps: dict[str, list[float]] = {}
         self.references = References(self, store, emit_event)
         self._clock_from_s = -math.inf  # before, no time is judged by the clock
         # Predictions that need no Python go into the models' streams by this; it is empty between two reads.
@@ -194,12 +197,8 @@ class Pipeline:
 
     def _model_of(self, record: Prediction | Failure, now_s: float, mono_ns: int) -> Model | None:
         """The record's model, new where it is not known; None, and counted, where it has no place."""
-        model = self.models.get((record.model, record.version))
-        if model is None:
-            model = self._new_model(record.model, record.version, now_s, mono_ns)
-            if model is None:
-                self._counters.add(DROPPED, reason="too_many_models")
-        return model
+        known = self.models.get((record.model, record.version))
+        return known or self._new_model(record.model, record.version, now_s, mono_ns)
 
     def failure(self, record: Failure, mono_ns: int) -> None:
         """Count a prediction that the application says did not come about."""
@@ -266,15 +265,15 @@ class Pipeline:
     # -- models
 
     def _new_model(self, name: str, version: str, now_s: float, mono_ns: int) -> Model | None:
-        """A model that is not known yet; None where there is no place for it."""
+        """A model that is not known yet; None, and counted, where there is no place for it."""
         siblings = [model for key, model in self.models.items() if key[0] == name]
         settings = self._config.model(name)
         if len(siblings) >= settings.max_versions:
-            self._let_go(
-                min(siblings, key=lambda model: model.last_seen_s),
-                mono_ns,
-                "a newer version took its place",
-            )
+            oldest = min(siblings, key=lambda model: model.last_seen_s)
+            if now_s - oldest.last_seen_s < LIVE_S and not self._may_swap(name, now_s):
+                self._counters.add(DROPPED, reason="too_many_versions")
+                return None
+            self._let_go(oldest, mono_ns, "a newer version took its place")
         elif len(self.models) >= self._config.ingest.max_models:
             known = self._config.models
             strangers = [model for model in self.models.values() if model.model not in known]
@@ -284,9 +283,20 @@ class Pipeline:
             else:
                 oldest = min(self.models.values(), key=lambda model: model.last_seen_s)
                 if now_s - oldest.last_seen_s < oldest.settings.version_ttl_s:
+                    self._counters.add(DROPPED, reason="too_many_models")
                     return None
                 self._let_go(oldest, mono_ns, "it was silent and its place was needed")
         return self._begin(name, version, settings, now_s, mono_ns)
+
+    def _may_swap(self, name: str, now_s: float) -> bool:
+        """Whether a version may take the place of one that is alive: more that speak in turns than there are places
+        would each begin anew with every prediction."""
+        if len(self._swaps) > self._config.ingest.max_models:
+            self._swaps.clear()
+        recent = [at_s for at_s in self._swaps.get(name, ()) if now_s - at_s < SWAPS_S]
+        if len(recent) < SWAPS:
+            self._swaps[name] = [*recent, now_s]
+        return len(recent) < SWAPS
 
     def _begin(
         self, name: str, version: str, settings: ModelSettings, now_s: float, mono_ns: int

@@ -11,6 +11,7 @@ REMEDIES = {
     "too_many_features": "ingest.max_features allows more",
     "too_many_streams": "ingest.max_streams allows more; each costs a few kilobytes",
     "too_many_models": "ingest.max_models allows more, versions counted apart",
+    "too_many_versions": "max_versions of the model allows more at one time",
     "too_many_clients": "ingest.max_clients allows more",
     "string_size": "ingest.max_string_bytes allows more",
     "frame_size": "ingest.max_frame_bytes allows more",

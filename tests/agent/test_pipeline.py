@@ -232,6 +232,28 @@ def test_a_new_version_starts_its_own_window_and_the_oldest_is_let_go() -> None:
     assert [(row["version"], row["n"]) for row in last] == [("2", 1)]
 
 
+def test_versions_that_take_turns_do_not_all_begin_anew_with_each_prediction() -> None:
+    """Three of them, where there are two places: each prediction let another one go."""
+    harness = Harness()
+    for number in range(3_000):
+        harness.predict(100.0 + number / 100, version=f"v{number % 3}")
+    assert harness.types().count("model.retired") == 4
+    left = {key[1] for key in harness.pipeline.models}
+    assert len(left) == 2 and harness.pipeline.models["m", min(left)].predictions > 900
+    dropped = harness.counters.get(
+        "edgemon_ingest_dropped_events_total", reason="too_many_versions"
+    )
+    assert 900 < dropped < 1_000
+    # One of them falls silent.
+    for number in range(2_000):
+        harness.predict(130.0 + number / 100, version=min(left) if number % 2 else "new")
+    assert {key[1] for key in harness.pipeline.models} == {min(left), "new"}
+    # A version for each prediction: one in ten seconds finds a place.
+    for number in range(3_000):
+        harness.predict(200.0 + number / 100, version=f"build-{number}")
+    assert harness.types().count("model.retired") < 15
+
+
 def test_a_silent_version_is_let_go_after_its_ttl_and_gives_its_streams_back() -> None:
     harness = Harness("[ingest]\nmax_streams = 2\n")
     harness.predict(100.0, features={"a": 1.0})
