@@ -403,7 +403,11 @@ def test_many_models_and_versions_share_the_table() -> None:
     assert fast.pipeline.table.predictions == 3_000 - 10 * 100
 
 
-def test_versions_that_push_each_other_out() -> None:
+@pytest.mark.parametrize(("swaps", "slow"), [(100, 24), (4, 6)], ids=["all", "as many as may"])
+def test_versions_that_push_each_other_out(
+    swaps: int, slow: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgemon.agent.pipeline.SWAPS", swaps)
     rng = random.Random(5)
     events: list[object] = []
     for version in range(12):
@@ -412,7 +416,7 @@ def test_versions_that_push_each_other_out() -> None:
             for _ in range(60)
         ]
     fast, _ = play([feeding(events), feeding(events)])
-    assert fast.counters.get(SLOW) == 24
+    assert fast.counters.get(SLOW) == slow
 
 
 def test_no_more_streams_than_allowed() -> None:
