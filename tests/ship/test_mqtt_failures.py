@@ -41,7 +41,7 @@ def test_a_resolver_that_hangs_does_not_hold_the_loop(monkeypatch: pytest.Monkey
             raise OSError("not numeric")
         time.sleep(60)
 
-    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    monkeypatch.setattr("edgemon.ship.connect.socket.getaddrinfo", hang)
     connector = Connector("slow.example", 1883, 5.0)
     began = time.monotonic()
     connector.start(100.0)
