@@ -26,7 +26,7 @@ unshare --mount --propagation private \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
     --customize-hook='kernel=$(APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-cache depends linux-image-cloud-arm64 |
         sed -n "s/.*Depends: \(linux-image-.*\)/\1/p" | head -1)
-        cd '"$vm"'/debs && APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get download -qq "$kernel:arm64" busybox-static:arm64' \
+        cd '"$vm"'/debs && APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get download -qq -o APT::Sandbox::User=root "$kernel:arm64" busybox-static:arm64' \
     "$suite" "$root" /etc/apt/sources.list.d/debian.sources
 # The kernel is not installed, which would make an initrd of 30 MB: only what is needed is taken out of its package.
 for deb in "$vm"/debs/*.deb; do dpkg-deb -x "$deb" "$vm/unpacked"; done
