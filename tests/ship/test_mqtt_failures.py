@@ -202,7 +202,7 @@ def test_a_connack_that_drips_in_has_the_time_of_connecting_and_no_more(
     short_tmp: Path, drivers: list[Driver]
 ) -> None:
     broker = ScriptedBroker(connack=b"\x20\xff\x7f\x00\x00")
-    driver = Driver(make_config(short_tmp, broker.port, mqtt='connect_timeout = "500ms"'))
+    driver = Driver(make_config(short_tmp, broker.port, mqtt='connect_timeout = "2s"'))
     drivers.append(driver)
     driver.sink.start(time.monotonic())
     driver.drive(Drip(broker, driver), what="it is given up")
