@@ -234,6 +234,16 @@ class GapLedger:
         self._slots.store(payload, sync=sync)
         self._dirty, self._unsynced = False, not sync
 
+    def save_twice(self) -> None:
+        """Write what changed, durably and into both slots, as `save`: damage to one of them must not make a loss
+        unknown of which there will be no other evidence.
+        """
+        changed = self._dirty
+        self.save(sync=True)
+        if changed:
+            self._dirty = True
+            self.save(sync=True)
+
     def close(self) -> None:
         self._slots.close()
 

@@ -136,7 +136,7 @@ def _take_over(
     stream_id = _settle_stream(
         fs, directory, parts, stored_stream, stream_id, mark is not None, tops, health, report
     )
-    health.attempt(lambda: parts.ledger.save(sync=True))
+    health.attempt(parts.ledger.save_twice)
     # From here on the evidence may go.
     for kind in KINDS:
         recoverer.mend_lane(kind, found[kind])

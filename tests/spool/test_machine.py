@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from zstandard import ZstdCompressor, ZstdDecompressor
 
 from edgemon.spool.cursor import Cursor
-from edgemon.spool.gaps import Gap
+from edgemon.spool.gaps import SLOT_BYTES, Gap
 from edgemon.spool.reader import SpoolReader
 from edgemon.spool.writer import Spool
 from tests.spool.helpers import DIRECTORY, Settings, new_spool
@@ -459,6 +459,25 @@ def test_files_that_cannot_be_unlinked_take_room() -> None:
     machine.maintain()
     files = [path for path in machine.fs.paths(DIRECTORY) if path.endswith(".zst")]
     assert sum(machine.fs.size(path) for path in files) == machine.spool.usage().size_bytes
+
+
+@pytest.mark.parametrize("slot", [0, 1])
+def test_a_gap_of_what_was_mended_outlives_damage_to_the_memory_of_gaps(slot: int) -> None:
+    """Found by the machine: rows of a journal were lost, the journal was mended, and the one note of it damaged."""
+    machine = begun()
+    machine.journal(kind="agg", size=0)
+    machine.journal(kind="agg", size=0)
+    machine.sync()
+    (path,) = [path for path in machine.fs.paths(DIRECTORY) if "/journal/" in path]
+    machine.fs.kill()
+    machine.fs.flip_bit(path, 8 * machine.fs.size(path) - 100)
+    machine.open_spool()
+    assert [(gap.from_seq, gap.to_seq, gap.partial) for gap in machine.to_ship] == [(1, 1, True)]
+    machine.stop_and_start()
+    machine.fs.kill()
+    machine.fs.flip_bit(f"{DIRECTORY}/gaps", 8 * (slot * SLOT_BYTES + 20))
+    machine.open_spool()
+    machine.teardown()
 
 
 @pytest.mark.slow
