@@ -23,9 +23,11 @@ from edgemon.version import VERSION
 ROOT = Path(__file__).parent.parent
 FILE = Path(__file__).with_name("budget.toml")
 FOLDER_FORM = ROOT / "build/host/out/edgemon-dir/edgemon"
-SETTLE_S = 5.0
-IDLE_S = 120.0  # with two batches: the device's samples leave every minute
-BUSY_S = 30.0
+# Idle is what it is from day to day: whole batches of the device's samples, which leave with every seventh, after the
+# first one, for which folders and files are made.
+SETTLE_S = 75.0
+IDLE_S = 140.0
+BUSY_S = 60.0  # with a batch of each kind
 STARTS = 5
 _CONFIG = """
 [agent]

@@ -246,7 +246,9 @@ class Agent:
     def _tell_the_manager(self) -> None:
         """To systemd: ready; alive, as long as the loop turns; stopping."""
         if interval_s := service.watchdog_interval_s():
-            self.loop.call_every(interval_s, lambda: service.tell(service.ALIVE))
+            self.loop.call_every(
+                interval_s, lambda: service.tell(service.ALIVE), early_s=interval_s / 2
+            )
         service.tell(service.READY)
         self._started("service", lambda: service.tell(service.STOPPING))
 

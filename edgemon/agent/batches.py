@@ -16,6 +16,9 @@ DROPPED_ROWS = "edgemon_batch_dropped_rows_total"
 _AT_ONCE = "event"
 # Rows of this kind may wait for others before they come here.
 _WAITED_FOR = "pred"
+# A batch may leave so much before it is too old, where the loop is awake then: with the next sample of the device,
+# whose tick comes a little before the age of the first row, which that tick added.
+_EARLY_S = 0.05
 
 
 class Batches:
@@ -141,7 +144,7 @@ class Batches:
     def _close_at(self, kind: str, due_s: float) -> None:
         if timer := self._age.get(kind):
             timer.cancel()
-        self._age[kind] = self._loop.call_at(due_s, lambda: self.close(kind))
+        self._age[kind] = self._loop.call_at(due_s, lambda: self.close(kind), early_s=_EARLY_S)
 
     # -- batches out
 

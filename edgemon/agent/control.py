@@ -37,7 +37,7 @@ class Commands:
         }
 
     def nudge(self, request: Message) -> Message:  # noqa: ARG002 - a handler's signature
-        """The shipper moved its cursor: there may be segments to free."""
+        """The shipper's cursor has passed the end of a segment, which can be freed."""
         self._agent.storage.worker.maintain()
         return {}
 

@@ -24,13 +24,14 @@ _FEW_TIMERS = 64
 
 
 class Timer:
-    """A pending call; `cancel` forgets it."""
+    """A pending call; `cancel` forgets it. early_s: so much before its time it joins whatever else woke the loop."""
 
-    __slots__ = ("callback", "when_s")
+    __slots__ = ("callback", "early_s", "when_s")
 
-    def __init__(self, when_s: float, callback: Callback | None) -> None:
+    def __init__(self, when_s: float, callback: Callback | None, early_s: float = 0.0) -> None:
         self.when_s = when_s
         self.callback = callback
+        self.early_s = early_s
 
     def cancel(self) -> None:
         self.callback = None
@@ -84,9 +85,13 @@ class Loop:
 
     # -- timers
 
-    def call_at(self, when_s: float, callback: Callback) -> Timer:
-        """Call once, at monotonic second `when_s` or as soon after as the loop turns."""
-        timer = Timer(when_s, callback)
+    def call_at(self, when_s: float, callback: Callback, *, early_s: float = 0.0) -> Timer:
+        """Call once, at monotonic second `when_s` or as soon after as the loop turns.
+
+        early_s: where the loop is awake so shortly before, and this is the next of its timers, it calls then: a
+        device that is idle is not woken once more.
+        """
+        timer = Timer(when_s, callback, early_s)
         self._push(timer)
         return timer
 
@@ -99,9 +104,12 @@ class Loop:
             self._sweep_at = 2 * len(self._timers) + _FEW_TIMERS
         heapq.heappush(self._timers, (timer.when_s, next(self._order), timer))
 
-    def call_every(self, interval_s: float, callback: Callback) -> Timer:
-        """Call at fixed instants, `interval_s` apart; instants that were missed are skipped, not made up for."""
-        timer = Timer(self.now() + interval_s, None)
+    def call_every(self, interval_s: float, callback: Callback, *, early_s: float = 0.0) -> Timer:
+        """Call at fixed instants, `interval_s` apart; instants that were missed are skipped, not made up for.
+
+        early_s: as for `call_at`.
+        """
+        timer = Timer(self.now() + interval_s, None, early_s)
 
         def tick() -> None:
             callback()
@@ -187,7 +195,7 @@ class Loop:
         if events := self._epoll.poll(wait):
             self._call(events)
         now = self.now()
-        while self._timers and self._timers[0][0] <= now:
+        while self._timers and self._timers[0][0] - self._timers[0][2].early_s <= now:
             timer = heapq.heappop(self._timers)[2]
             if timer.callback is not None:
                 timer.callback()

@@ -9,7 +9,7 @@ from edgemon import log
 from edgemon.agent.batches import Batches
 from edgemon.agent.events import Events
 from edgemon.agent.journal import replay
-from edgemon.agent.loop import Loop
+from edgemon.agent.loop import Loop, Timer
 from edgemon.config import Config
 from edgemon.control import SHIP_SOCKET, nudge
 from edgemon.flow.batcher import Anchor, BatchLimits, Identity
@@ -25,6 +25,8 @@ from edgemon.wire import Encoder
 
 # Reading from clients stops above this much in the writer's queue and goes on below half of it.
 PRESSURE_BYTES = 8 << 20
+# While applications wait because the spool is full, it is looked for room so often.
+_LOOK_FOR_ROOM_S = 1.0
 
 
 class Storage:
@@ -50,6 +52,7 @@ class Storage:
         self.counters = Counters()  # of the writer's thread: a counter belongs to one thread
         self.gate: Server | None = None  # what reads from applications, and can pause
         self.held_back = False  # the spool is full and applications wait
+        self._room_timer: Timer | None = None
         self.spool = Spool(
             OsFileSystem(),
             config.spool,
@@ -114,6 +117,7 @@ class Storage:
         queued_bytes, room_bytes = self.worker.queued_bytes, self.spool.room_bytes()
         if room_bytes is not None and queued_bytes >= room_bytes:
             self.gate.pause()
+            self._look_for_room()
             if not self.held_back:
                 self.held_back = True
                 message = "the spool is full, applications wait (spool.when_full)"
@@ -125,6 +129,18 @@ class Storage:
             self.gate.pause()
         elif queued_bytes <= PRESSURE_BYTES // 2:
             self.gate.resume()
+
+    def _look_for_room(self) -> None:
+        """Soon: the shipper may have delivered more of the open segment, or another program have given disk space back,
+        and neither is told to us."""
+        if self._room_timer is not None:
+            return
+
+        def look() -> None:
+            self._room_timer = None
+            self.worker.maintain()
+
+        self._room_timer = self._loop.call_at(self._loop.now() + _LOOK_FOR_ROOM_S, look)
 
     def _on_news(self) -> None:
         """The writer has some: tokens that are durable, gaps to be shipped, batches for the shipper."""

@@ -203,8 +203,8 @@ SECTIONS: tuple[Section, ...] = (
                 "Size of all of it; at least four segments. Above it the oldest rows of the "
                 "lowest priority go, and are counted.", restart=True, common=True),
             Key("sync", Choice("interval", "always"), "interval",
-                'When a batch is forced to the disk: every `sync_interval`, or "always" at '
-                "once, which wears flash.", restart=True),
+                'When a batch is forced to the disk: not twice within a `sync_interval`, or '
+                '"always" at once, which wears flash.', restart=True),
             Key("sync_interval", Duration("10ms", "1m"), "1s", "What a power cut may take.",
                 restart=True),
             Key("quarantine_size", Size("64KiB", "1GiB"), "4MiB",

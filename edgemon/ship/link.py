@@ -14,6 +14,8 @@ from edgemon.std.collections.abc import Callable
 # The slowest link that counts as alive: what is in flight gets this much more time.
 _SLOWEST_BYTES_PER_S = 1024
 _PING_BYTES = 2
+# paho notes the time of a packet a little later than the socket.
+_LATER_S = 0.05
 
 
 class Client(paho.Client):
@@ -66,7 +68,7 @@ class Link:
         self.max_packet_bytes = NEVER
         self.connected = False
         self.refusal = ""  # why CONNACK said no
-        self.next_tick = NEVER
+        self._looked_at = 0.0  # by `keep_alive`
         self.sent: dict[int, Sent] = {}  # by packet identifier
         self.events: deque[tuple[Delivery, bytes]] = deque()  # at most those of one batch
         self.subscriptions: dict[int, str] = {}  # packet identifier -> topic, until it is answered
@@ -109,6 +111,21 @@ class Link:
         _, mid = self.client.subscribe(topic, 1)
         if mid is not None:
             self.subscriptions[mid] = topic
+
+    def keep_alive(self, now: float) -> None:
+        """Have paho ping, or end a connection whose ping was not answered, if it is time."""
+        self._looked_at = now
+        self.client.loop_misc()
+
+    def keep_alive_due(self) -> float:
+        """When `keep_alive` has something to do: a keep-alive after the last byte that went out or that came, whichever
+        is longer ago; while a ping has no answer, four times in one.
+        """
+        connection = self.client.connection
+        quiet_since = min(connection.sent_at, connection.received_at)
+        return max(
+            quiet_since + self.keepalive_s + _LATER_S, self._looked_at + self.keepalive_s / 4
+        )
 
     def exchange(self, now: float) -> None:
         """Read and write what can be read and written without waiting."""

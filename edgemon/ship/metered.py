@@ -8,6 +8,7 @@ that is too large is refused.
 from __future__ import annotations
 
 import errno
+import time
 
 from edgemon.ship.tls import ssl
 from edgemon.std import socket
@@ -26,6 +27,7 @@ class MeteredSocket:
     beginning: the first bytes that came, FIRST_BYTES at most.
 
     carried: told of each piece that went either way.  most_bytes: of one packet that comes.
+    sent_at, received_at: when the last bytes went either way, monotonic seconds; before that, when it was made.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class MeteredSocket:
         self._carried = carried
         self.sent_bytes = 0
         self.received_bytes = 0
+        self.sent_at = self.received_at = time.monotonic()
         self.beginning = b""
         self.error: OSError | None = None
 
@@ -56,6 +59,7 @@ class MeteredSocket:
         if len(self.beginning) < FIRST_BYTES:
             self.beginning = (self.beginning + data)[:FIRST_BYTES]
         self.received_bytes += len(data)
+        self.received_at = time.monotonic()
         if buffer_size > 1:  # packets begin with single bytes, which came with the rest
             self._carried(len(data))
         return data
@@ -69,6 +73,7 @@ class MeteredSocket:
             self.error = error
             raise
         self.sent_bytes += sent
+        self.sent_at = time.monotonic()
         self._carried(sent)
         return sent
 

@@ -244,9 +244,8 @@ class MqttSink:
         elif now >= link.ack_deadline():
             waited_s = link.still_for_s(now)
             self._fail(f"{self._where} acknowledges nothing (waited {waited_s:.0f} s)")
-        elif now >= link.next_tick:
-            link.next_tick = now + link.keepalive_s / 4
-            link.client.loop_misc()
+        elif now >= link.keep_alive_due():
+            link.keep_alive(now)
             self._digest(now)
 
     def deadline(self) -> float:
@@ -256,7 +255,7 @@ class MqttSink:
             return NEVER
         if not self._link.connected:
             return self._connack_deadline
-        return min(self._link.next_tick, self._link.ack_deadline())
+        return min(self._link.keep_alive_due(), self._link.ack_deadline())
 
     def announce(self, now: float) -> None:
         if self._link is not None and self._confirmed:
@@ -315,7 +314,6 @@ class MqttSink:
         link.connected = True
         link.window = min(link.window, getattr(properties, "ReceiveMaximum", link.window))
         link.max_packet_bytes = getattr(properties, "MaximumPacketSize", NEVER)
-        link.next_tick = now + link.keepalive_s / 4
         if self._confirmed:
             link.subscribe(self._topics.ack)
         self._send_state(link, now, online=True)

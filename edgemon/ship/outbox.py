@@ -393,6 +393,6 @@ class Outbox:
             self._counters.add("edgemon_ship_errors_total", reason="cursor_not_stored")
             log.warning("cannot store the cursor", error=error)
             return
-        self._counters.add("edgemon_ship_fsyncs_total", 2, reason="cursor")
+        self._counters.add("edgemon_ship_fsyncs_total", reason="cursor")
         self._dirty = False
         self._unstored_bytes = 0

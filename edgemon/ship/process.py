@@ -74,7 +74,7 @@ class ShipProcess:
             self._fs,
             config.spool.dir,
             config.spool.quarantine_size_bytes,
-            on_stored=lambda: nudge(agent_socket),
+            on_freed=lambda: nudge(agent_socket),
             note=lambda note: self._refused.note(note),
         )
         self._refused = Refused(
@@ -192,7 +192,8 @@ class ShipProcess:
     def _tell_the_manager(self) -> None:
         """That the loop turns, to systemd's watchdog."""
         now = time.monotonic()
-        if now >= self._next_alive:
+        # Well before it is time, where it is awake for something else.
+        if now >= self._next_alive - self._alive_every_s / 2:
             self._next_alive = now + self._alive_every_s
             service.tell(service.ALIVE)
 

@@ -32,7 +32,8 @@ from edgemon.ship.sink import NEVER, Key, Sink
 from edgemon.std import random
 from edgemon.std.collections.abc import Callable
 
-POLL_S = 30.0  # how often the spool is looked at without a nudge
+# The spool is looked at so often without a nudge, and when we are awake anyway half as long after the last look.
+POLL_S = 30.0
 STABLE_S = 60.0
 BATCHES_A_STEP = 32
 GOODBYE_S = 1.0
@@ -110,11 +111,11 @@ class Shipper:
     def step(self) -> None:
         """Do all that can be done now."""
         now = self._now()
-        if now >= self._next_poll:
-            self._next_poll = now + POLL_S
+        if now >= self._next_poll - POLL_S / 2:
             self.wake()
         if self._look_again:
             self._look_again = False
+            self._next_poll = now + POLL_S
             if self.outbox.begin_anew_if_restarted():
                 self._flying.clear()
                 self.delivered_event = 0

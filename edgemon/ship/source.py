@@ -22,7 +22,9 @@ class SpoolSource:
     A spool that is wiped and made anew counts from 1 again, under another stream id. The old cursor
     must then never be stored: the agent would free what nobody has.
 
-    on_stored: called after the cursor moved on disk; there may be segments to free.
+    on_freed: called after the cursor on disk passed the end of a segment, as far as one was read to its end: there is
+    something to free. A cursor that moves within a segment is nobody's business: on an idle device each batch would
+    wake the agent once more.
     note: writes down that batches will not arrive; False when it cannot now. What stands between two batches and is
     in no gap that the agent knows (a file was damaged or removed under us) is noted before the cursor can pass it.
     """
@@ -32,22 +34,24 @@ class SpoolSource:
         fs: FileSystem,
         directory: str,
         quarantine_limit_bytes: int,
-        on_stored: Callable[[], object] = lambda: None,
+        on_freed: Callable[[], object] = lambda: None,
         note: Callable[[Note], bool] = lambda _note: True,
     ) -> None:
         self._fs = fs
-        self._on_stored = on_stored
+        self._on_freed = on_freed
         self._note = note
         self._directory = directory
         self._quarantine = Quarantine(fs, directory, quarantine_limit_bytes)
+        self._cursor = Cursor(fs, directory)
         self._open()
 
     def _open(self) -> None:
         self._stream = self.stream()
         self._reader = SpoolReader(self._fs, self._directory)
         self._fresh_reader = SpoolReader(self._fs, self._directory)
-        self._cursor = Cursor(self._fs, self._directory)
         self._accounted = dict.fromkeys(KINDS, 0)  # below, every number that is missing is in a gap
+        # The first batch that was read of each segment that follows another, until the cursor is there.
+        self._begins: dict[str, set[int]] = {kind: set() for kind in KINDS}
 
     def stream(self) -> str:
         """The id of the numbering, 32 hex digits; "" while there is no spool."""
@@ -58,9 +62,13 @@ class SpoolSource:
         return text.decode("ascii", "replace") if len(text) == _STREAM_DIGITS else ""
 
     def next(self, kind: str, after_seq: int, *, fresh: bool = False) -> Parcel | None:
-        record = (self._fresh_reader if fresh else self._reader).next(kind, after_seq)
+        reader = self._fresh_reader if fresh else self._reader
+        before = reader.segment(kind)
+        record = reader.next(kind, after_seq)
         if record is None:
             return None
+        if before and reader.segment(kind) != before:
+            self._begins[kind].add(record.seq)
         stream = record.stream.hex()
         if record.seq > max(after_seq, self._accounted[kind]) + 1:
             if not self._account(kind, after_seq + 1, record.seq - 1, stream):
@@ -92,6 +100,8 @@ class SpoolSource:
     def restarted(self) -> bool:
         if not self._replaced():
             return False
+        self._cursor.close()
+        self._cursor = Cursor(self._fs, self._directory)
         self._open()
         return True
 
@@ -101,7 +111,17 @@ class SpoolSource:
     def store(self) -> None:
         if not self._replaced():
             self._cursor.store()
-            self._on_stored()
+            if self._passed_a_segment():
+                self._on_freed()
+
+    def _passed_a_segment(self) -> bool:
+        passed = False
+        for kind, begins in self._begins.items():
+            acked = self._cursor.acked(kind)
+            left = {seq for seq in begins if seq > acked + 1}
+            passed = passed or left != begins
+            self._begins[kind] = left
+        return passed
 
     def quarantine(self, parcel: Parcel, reason: str) -> bool:
         seq = parcel.seq

@@ -1,36 +1,30 @@
 """What has been delivered, per kind: the shipper's file.
 
-It is replaced as a whole (temporary file, fsync, rename, fsync of the folder) before the agent, which reads
-it, removes a segment. Little-endian:
+It is rewritten in place, durably, before the agent, which reads it, is told that it may remove a segment: one fsync of
+data that change no length, where a new file and its name take two, and no space, so that it works on a full disk. The
+payload of slots.py, little-endian: for each kind in the order of records.KINDS a u64, the highest seq with all up to it
+delivered.
 
-    offset  size  field
-         0     4  "EMCU"
-         4     4  format version, 1
-         8  4 × 8  for each kind in the order of records.KINDS: the highest seq with all up to it delivered
-        40     4  crc32c of all before
-
-Missing or damaged, it counts as zeros: what the segments still hold is delivered again, and dropped by the
-receiver, which knows (device, stream, kind, seq).
+A slot that is damaged counts as the one before it; without either, it is zeros: what the segments still hold is
+delivered again, and dropped by the receiver, which knows (device, stream, kind, seq).
 """
 
 from __future__ import annotations
 
 import struct
 
-from edgemon._core.crc32c import crc32c
 from edgemon.records import KINDS
-from edgemon.spool import layout
-from edgemon.spool.fs import FileSystem, join, write_atomically
+from edgemon.spool import layout, slots
+from edgemon.spool.fs import FileSystem, join
 
-_BODY = struct.Struct(f"<4sI{len(KINDS)}Q")
-_CRC = struct.Struct("<I")
-_MAGIC = b"EMCU"
-_VERSION = 1
+# A page each: a write that is cut short in one must not touch the other.
+SLOT_BYTES = 4096
+_PAYLOAD = struct.Struct(f"<{len(KINDS)}Q")
 
 
 def read_cursor(fs: FileSystem, directory: str) -> dict[str, int]:
     """kind -> highest delivered seq, zeros when there is no whole cursor. Never raises OSError."""
-    return _read(fs, directory) or dict.fromkeys(KINDS, 0)
+    return _read(fs, directory) or _nothing()
 
 
 def cursor_is_whole(fs: FileSystem, directory: str) -> bool:
@@ -39,16 +33,18 @@ def cursor_is_whole(fs: FileSystem, directory: str) -> bool:
 
 
 def _read(fs: FileSystem, directory: str) -> dict[str, int] | None:
-    try:
-        data = fs.read(join(directory, layout.CURSOR), 0, _BODY.size + _CRC.size)
-    except OSError:
-        data = b""
-    if len(data) == _BODY.size + _CRC.size:
-        magic, version, *numbers = _BODY.unpack_from(data)
-        whole = _CRC.unpack_from(data, _BODY.size)[0] == crc32c(data[: _BODY.size])
-        if magic == _MAGIC and version == _VERSION and whole:
-            return dict(zip(KINDS, numbers, strict=True))
-    return None
+    found = slots.load(fs, join(directory, layout.CURSOR), SLOT_BYTES)
+    return None if found is None else _unpack(found[1])
+
+
+def _unpack(payload: bytes | None) -> dict[str, int] | None:
+    if payload is None or len(payload) != _PAYLOAD.size:
+        return None
+    return dict(zip(KINDS, _PAYLOAD.unpack(payload), strict=True))
+
+
+def _nothing() -> dict[str, int]:
+    return dict.fromkeys(KINDS, 0)
 
 
 class Cursor:
@@ -60,12 +56,11 @@ class Cursor:
     >>> cursor.advance("pred", 17); cursor.store()      # doctest: +SKIP
     """
 
-    __slots__ = ("_acked", "_directory", "_fs", "_stored")
+    __slots__ = ("_acked", "_slots", "_stored")
 
     def __init__(self, fs: FileSystem, directory: str) -> None:
-        self._fs = fs
-        self._directory = directory
-        self._acked = read_cursor(fs, directory)
+        self._slots = slots.SlotFile(fs, join(directory, layout.CURSOR), SLOT_BYTES)
+        self._acked = _unpack(self._slots.load()) or _nothing()
         self._stored = dict(self._acked)
 
     def acked(self, kind: str) -> int:
@@ -85,8 +80,12 @@ class Cursor:
         """Make it durable; returns at once when nothing moved. Raises OSError; the old one then stands."""
         if not self.dirty:
             return
-        body = _BODY.pack(_MAGIC, _VERSION, *(self._acked[kind] for kind in KINDS))
-        write_atomically(
-            self._fs, join(self._directory, layout.CURSOR), body + _CRC.pack(crc32c(body))
-        )
+        if not self._slots.is_newest():  # somebody removed the file, or put another in its place
+            self._slots.close()
+            self._slots.load()
+        self._slots.store(_PAYLOAD.pack(*(self._acked[kind] for kind in KINDS)), sync=True)
         self._stored = dict(self._acked)
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._slots.close()

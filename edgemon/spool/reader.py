@@ -91,6 +91,11 @@ class SpoolReader:
         self._watermark = read_watermark(self._fs, self._directory) or self._watermark
         return self._watermark
 
+    def segment(self, kind: str) -> str:
+        """The name of the file that holds the batch which was handed out last; "" before the first."""
+        place = self._places.get(kind)
+        return "" if place is None else place.name
+
     def next(self, kind: str, after_seq: int) -> Record | None:
         """The durable batch with the lowest seq above `after_seq`; None when there is none (yet).
 

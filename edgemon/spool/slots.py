@@ -49,36 +49,51 @@ def _parse(slot: bytes) -> tuple[int, bytes] | None:
 class SlotFile:
     """The writer's side. One writer; readers in other processes use `load`."""
 
-    __slots__ = ("_file", "_fs", "_generation", "_path", "_slot_bytes")
+    __slots__ = ("_file", "_fs", "_generation", "_in_doubt", "_path", "_slot_bytes")
 
     def __init__(self, fs: FileSystem, path: str, slot_bytes: int) -> None:
         self._fs = fs
         self._path = path
         self._slot_bytes = slot_bytes
         self._generation = 0
+        self._in_doubt = False  # whether the newest slot is on the medium
         self._file: File | None = None
 
     def load(self) -> bytes | None:
-        """The stored payload, None when there is none. Call once, before the first store."""
+        """The stored payload, None when there is none. Call before the first store, and after `close`."""
         found = load(self._fs, self._path, self._slot_bytes)
+        self._in_doubt = False
         if found is None:
             return None
         self._generation = found[0]
         return found[1]
 
+    def is_newest(self) -> bool:
+        """Whether the file of that name still holds what was stored last."""
+        found = load(self._fs, self._path, self._slot_bytes)
+        return found is not None and found[0] == self._generation
+
     def store(self, payload: bytes, *, sync: bool) -> None:
-        """Replace the payload; readers see it at once. sync: return only when it is on the medium."""
+        """Replace the payload; readers see it at once. sync: return only when it is on the medium.
+
+        Raises OSError. Of a sync that failed nobody knows what it left: the next store takes the same slot.
+        """
         if len(payload) + OVERHEAD_BYTES > self._slot_bytes:
             raise ValueError("the payload does not fit the slot")
         if self._file is None:
             self._file = self._open()
-        generation = self._generation + 1
+        generation = self._generation + (2 if self._in_doubt else 1)
         head = _HEADER.pack(_MAGIC, len(payload), generation) + payload
         slot = head + _CRC.pack(crc32c(head))
         self._file.write_at(generation % 2 * self._slot_bytes, slot)
         self._generation = generation
         if sync:
-            self._file.sync()
+            try:
+                self._file.sync()
+            except OSError:
+                self._in_doubt = True
+                raise
+            self._in_doubt = False
 
     def _open(self) -> File:
         """Take the space of both slots now: a later store must not need any."""

@@ -9,6 +9,7 @@ given something to do, or when what it wrote is due to be synced.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 
@@ -63,9 +64,9 @@ class SpoolWorker:
     """The writer thread over an open Spool. All public methods are the main thread's.
 
     encode: Batch -> one zstd frame; called in the writer thread.
-    sync: "interval": fsync at most `sync_interval_s` after a batch was written; "always": after every batch,
-    or run of them that came together. Tokens, journal chunks and events are synced at once in either: the
-    rows of a chunk have waited for an interval before they were handed over, and alarms are not to wait.
+    sync: "interval": a batch is synced at once where the last sync is `sync_interval_s` ago, else then; "always": after
+    every batch, or run of them that came together. Tokens, journal chunks and events are synced at once in either:
+    the rows of a chunk have waited for an interval before they were handed over, and alarms are not to wait.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class SpoolWorker:
         self._gaps_to_ship: list[int] = []
         # The writer thread's:
         self._due_s: float | None = None
+        self._synced_s = -math.inf
         self._soon = False
         self._gaps: list[Gap] = []
         self._durable = {kind: spool.durable_seq(kind) for kind in spool.kinds}
@@ -272,20 +274,21 @@ class SpoolWorker:
                     self._queued_bytes -= job.cost
         now = self._clock()
         spool = self._spool
+        if spool.dirty:
+            due_s = now + _CHUNK_PAUSE_S if self._soon else self._synced_s + self._sync_interval_s
+            self._due_s = due_s if self._due_s is None else min(self._due_s, due_s)
+        self._soon = False
         due = self._due_s is not None and now >= self._due_s
         synced = True
         if tokens or due or stopping or self._sync_always or spool.wants_sync:
             synced = self._sync()
-        elif spool.dirty:
-            due_s = now + (_CHUNK_PAUSE_S if self._soon else self._sync_interval_s)
-            self._due_s = due_s if self._due_s is None else min(self._due_s, due_s)
-        self._soon = False
         self._tell(tokens, synced, bool(jobs))
 
     def _sync(self) -> bool:
         """Sync; and free what was delivered, when batches became durable."""
         synced = self._spool.sync()
-        self._due_s = self._clock() + RETRY_S if self._spool.dirty else None
+        self._synced_s = self._clock()
+        self._due_s = self._synced_s + RETRY_S if self._spool.dirty else None
         if any(self._spool.durable_seq(kind) != seq for kind, seq in self._durable.items()):
             self._maintain()
         return synced

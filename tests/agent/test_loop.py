@@ -32,6 +32,34 @@ def test_timers_run_in_order_of_time_then_of_arrival() -> None:
     assert seen == ["first", "second", "late"]
 
 
+def test_a_timer_that_may_be_early_joins_what_else_woke_the_loop() -> None:
+    clock = Clock()
+    loop = Loop(clock)
+    seen: list[str] = []
+    loop.call_every(10.0, lambda: seen.append("tick"))
+    loop.call_at(clock.now_s + 10.04, lambda: seen.append("early"), early_s=0.05)
+    loop.call_at(clock.now_s + 10.06, lambda: seen.append("in time"))
+    loop.call_every(30.0, lambda: seen.append("alive"), early_s=15.0)
+    turns = []
+    for _ in range(6):
+        clock.now_s += 10.0
+        loop.turn(0.0)
+        turns.append(" ".join(seen))
+        seen.clear()
+    assert turns == ["tick early", "in time tick alive", "tick", "tick", "tick alive", "tick"]
+
+
+def test_a_timer_that_may_be_early_wakes_nobody_before_its_time() -> None:
+    loop = Loop()
+    begun = loop.now()
+    seen: list[float] = []
+    loop.call_at(begun + 0.05, lambda: seen.append(loop.now() - begun), early_s=0.04)
+    while not seen:
+        loop.turn()
+    assert loop.turns <= 2
+    assert seen[0] >= 0.04
+
+
 def test_a_cancelled_timer_does_not_run() -> None:
     clock = Clock()
     loop = Loop(clock)

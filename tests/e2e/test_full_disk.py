@@ -155,8 +155,7 @@ def test_with_block_applications_wait_until_there_is_room_and_nothing_is_lost() 
 
 
 def deliver_everything(agent: Agent) -> None:
-    """What a shipper would do: move the cursor, and tell the agent."""
-    from edgemon.control import nudge
+    """Move the cursor, as a shipper would. The agent is not told: it looks for room itself while applications wait."""
     from edgemon.spool.cursor import Cursor
     from edgemon.spool.fs import OsFileSystem
     from edgemon.spool.watermark import read_watermark
@@ -168,4 +167,4 @@ def deliver_everything(agent: Agent) -> None:
     for kind, seq in mark.durable.items():
         cursor.advance(kind, seq)
     cursor.store()
-    nudge(str(agent.folder / "run" / "agent.sock"))
+    cursor.close()

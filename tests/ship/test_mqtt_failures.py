@@ -301,12 +301,12 @@ def test_a_quiet_connection_is_kept_open_by_pings(short_tmp: Path, drivers: list
     broker.close()
 
 
-def test_an_idle_connection_wakes_the_process_four_times_in_a_keep_alive(
+def test_an_idle_connection_wakes_the_process_once_in_a_keep_alive(
     mosquitto: Mosquitto, short_tmp: Path, drivers: list[Driver]
 ) -> None:
     driver = up(drivers, short_tmp, mosquitto.port, keepalive_s=60.0)
     driver.send(parcel("pred", 1))
-    assert driver.sink.deadline() - time.monotonic() > 14.0
+    assert driver.sink.deadline() - time.monotonic() > 59.0
 
 
 # -- files with secrets

@@ -249,6 +249,21 @@ def test_new_batches_are_found_after_a_nudge_and_otherwise_by_the_slow_poll(benc
     assert bench.sink.sent == [("pred", 1), ("pred", 2)]
 
 
+def test_the_slow_poll_joins_what_else_wakes_the_process(bench: Bench) -> None:
+    bench.connect()
+    bench.wait(shipper.POLL_S / 2 - 1.0)
+    bench.source.add("pred", 1)
+    bench.wait(0.5)
+    assert bench.sink.sent == []
+    bench.wait(0.5)
+    assert bench.sink.sent == [("pred", 1)]
+    assert bench.shipper.deadline() == bench.clock.now + shipper.POLL_S
+    bench.wait(1.0)
+    bench.shipper.wake()
+    bench.shipper.step()
+    assert bench.shipper.deadline() == bench.clock.now + shipper.POLL_S, "a nudge was a look"
+
+
 def test_a_refused_batch_is_tried_again_then_quarantined_while_others_go_on(bench: Bench) -> None:
     bench.source.add("pred", 1, 2, 3)
     bench.connect()

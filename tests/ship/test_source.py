@@ -49,6 +49,28 @@ def test_the_cursor_is_found_again(tmp_path: Path) -> None:
     feeder.close()
 
 
+def test_the_agent_is_told_when_a_segment_can_be_freed_and_not_for_each_batch(
+    tmp_path: Path,
+) -> None:
+    feeder = Feeder(
+        make_config(tmp_path, spool='segment_size = "64KiB"', batch='max_bytes = "32KiB"')
+    )
+    feeder.add("pred", 12, noise=20_000)
+    segments = sorted(path.stem for path in (tmp_path / "spool" / "3-pred").iterdir())
+    firsts = [int(name, 16) for name in segments]
+    assert len(firsts) >= 4
+    told: list[int] = []
+    acked = 0
+    source = SpoolSource(OsFileSystem(), feeder.directory, LIMIT, lambda: told.append(acked))
+    for seq in range(1, 13):
+        assert source.next("pred", seq - 1) is not None
+    for acked in range(1, 13):
+        source.advance("pred", acked)
+        source.store()
+    assert told == [first - 1 for first in firsts[1:]]
+    feeder.close()
+
+
 def test_a_spool_made_anew_is_noticed_and_read_from_its_beginning(tmp_path: Path) -> None:
     feeder = Feeder(make_config(tmp_path))
     feeder.add("pred", 3)

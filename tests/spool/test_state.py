@@ -9,12 +9,12 @@ import pytest
 
 from edgemon.records import KINDS
 from edgemon.spool import layout, slots
-from edgemon.spool.cursor import Cursor, read_cursor
+from edgemon.spool.cursor import SLOT_BYTES, Cursor, cursor_is_whole, read_cursor
 from edgemon.spool.gaps import MAX_ENTRIES, GapLedger
 from edgemon.spool.quarantine import Quarantine
 from edgemon.spool.slots import SlotFile
 from edgemon.spool.watermark import Watermark, nothing, pack, read_watermark, slot_file, unpack
-from tests.spool.memory_fs import MemoryFileSystem
+from tests.spool.memory_fs import PAGE_BYTES, MemoryFileSystem
 
 S = bytes(16)
 
@@ -72,6 +72,21 @@ def test_a_synced_store_survives_a_power_cut_in_the_next_one() -> None:
         assert SlotFile(fs, "/d/s", 64).load() in (b"safe", b"doubt")
 
 
+def test_a_store_after_a_sync_that_failed_spares_the_slot_that_is_durable() -> None:
+    for seed in range(50):
+        fs = MemoryFileSystem()
+        fs.make_dir("/d")
+        file = SlotFile(fs, "/d/s", PAGE_BYTES)
+        safe, refused, doubt = (bytes([number]) * 2000 for number in range(3))  # sectors may tear
+        file.store(safe, sync=True)
+        fs.fail("sync", errno.EIO)
+        with pytest.raises(OSError, match="error"):
+            file.store(refused, sync=True)
+        file.store(doubt, sync=False)
+        fs.lose_power(Random(seed))
+        assert SlotFile(fs, "/d/s", PAGE_BYTES).load() in (safe, refused, doubt)
+
+
 def test_a_store_works_on_a_disk_that_is_full(fs: MemoryFileSystem) -> None:
     file = SlotFile(fs, "/d/s", 64)
     file.store(b"", sync=True)
@@ -126,15 +141,56 @@ def test_storing_a_cursor_that_did_not_move_touches_no_file(fs: MemoryFileSystem
     assert not fs.calls
 
 
-def test_a_damaged_cursor_counts_as_zeros(fs: MemoryFileSystem) -> None:
+def test_a_damaged_cursor_counts_as_the_one_before_and_then_as_zeros(
+    fs: MemoryFileSystem,
+) -> None:
     cursor = Cursor(fs, "/d")
-    cursor.advance("pred", 7)
-    cursor.store()
-    for bit in range(8 * fs.size("/d/cursor")):
-        fs.flip_bit("/d/cursor", bit)
+    for seq in (6, 7):
+        cursor.advance("pred", seq)
+        cursor.store()
+    newest, older = 0, 8 * SLOT_BYTES
+    for bit in range(8 * (slots.OVERHEAD_BYTES + 8 * len(KINDS))):
+        fs.flip_bit("/d/cursor", newest + bit)
+        assert read_cursor(fs, "/d")["pred"] == 6
+        fs.flip_bit("/d/cursor", older + bit)
         assert read_cursor(fs, "/d") == dict.fromkeys(KINDS, 0)
-        fs.flip_bit("/d/cursor", bit)
-    assert read_cursor(fs, "/d")["pred"] == 7
+        assert not cursor_is_whole(fs, "/d")
+        fs.flip_bit("/d/cursor", newest + bit)
+        assert read_cursor(fs, "/d")["pred"] == 7
+        fs.flip_bit("/d/cursor", older + bit)
+
+
+def test_storing_a_cursor_costs_one_sync_and_no_space(fs: MemoryFileSystem) -> None:
+    cursor = Cursor(fs, "/d")
+    cursor.advance("pred", 1)
+    cursor.store()
+    fs.capacity_bytes = 0
+    fs.calls.clear()
+    cursor.advance("pred", 2)
+    cursor.store()
+    assert fs.calls["sync"] == 1
+    assert not fs.calls["sync_dir"]
+    fs.lose_power(Random(1))
+    assert read_cursor(fs, "/d")["pred"] == 2
+
+
+def test_a_cursor_that_was_removed_or_replaced_under_us_is_written_anew(
+    fs: MemoryFileSystem,
+) -> None:
+    cursor, another = Cursor(fs, "/d"), Cursor(fs, "/d")
+    cursor.advance("pred", 1)
+    cursor.store()
+    fs.unlink("/d/cursor")
+    cursor.advance("pred", 2)
+    cursor.store()
+    assert read_cursor(fs, "/d")["pred"] == 2
+    fs.unlink("/d/cursor")
+    for seq in range(1, 6):  # of another shipper, and written more often than ours
+        another.advance("agg", seq)
+        another.store()
+    cursor.advance("pred", 3)
+    cursor.store()
+    assert read_cursor(fs, "/d") == {"event": 0, "agg": 0, "sys": 0, "pred": 3}
 
 
 def test_a_store_that_fails_leaves_the_old_cursor_and_can_be_tried_again(

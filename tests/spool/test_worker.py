@@ -47,6 +47,13 @@ def encode(batch: Batch) -> bytes:
     return frame_of(batch.kind, batch.seq)
 
 
+class Clock:
+    now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
 class Rig:
     """A spool over a fake disk, its worker, and all the news so far."""
 
@@ -173,6 +180,22 @@ def test_what_is_written_is_synced_after_the_interval(make: Maker) -> None:
     rig = make(sync_interval_s=0.05)
     rig.submit()
     rig.until(lambda: rig.durable == {"pred": 1})
+
+
+def test_a_batch_after_a_long_pause_is_synced_at_once_and_the_next_one_waits(make: Maker) -> None:
+    """An idle device is woken once for it, and one sync an interval is no more than there were."""
+    clock = Clock()
+    rig = make(sync_interval_s=60.0, clock=clock)
+    rig.submit()
+    rig.until(lambda: rig.durable == {"pred": 1})
+    assert rig.worker._due_s is None
+    clock.now_s += 59.0
+    rig.submit()
+    rig.until(lambda: rig.worker._due_s == clock.now_s + 1.0)
+    assert rig.durable == {"pred": 1}
+    clock.now_s += 1.0
+    rig.submit()
+    rig.until(lambda: rig.durable == {"pred": 3})
 
 
 def test_a_chunk_is_synced_at_once_and_several_together(fs: MemoryFileSystem, make: Maker) -> None:
