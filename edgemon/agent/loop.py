@@ -53,6 +53,7 @@ class Loop:
         self._signals: dict[int, Callback] = {}
         self._calls: deque[Callback] = deque()
         self._calls_fd = -1
+        self._before_wait: deque[Callback] = deque()
         self.turns = 0
 
     # -- file descriptors
@@ -124,6 +125,10 @@ class Loop:
         self._push(timer)
         return timer
 
+    def call_before_wait(self, callback: Callback) -> None:
+        """Call once, before the loop waits again: when all that this turn has to do is done. It sets no timer."""
+        self._before_wait.append(callback)
+
     # -- signals
 
     def on_signal(self, number: signal.Signals, callback: Callback) -> None:
@@ -192,6 +197,8 @@ class Loop:
                 until = 0.0
             if wait is None or until < wait:
                 wait = until
+        while self._before_wait:
+            self._before_wait.popleft()()
         if events := self._epoll.poll(wait):
             self._call(events)
         now = self.now()

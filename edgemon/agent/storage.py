@@ -67,6 +67,7 @@ class Storage:
             counters=self.counters,
             sync=config.spool.sync,
             sync_interval_s=config.spool.sync_interval_s,
+            wake=loop.call_before_wait,
         )
         self.batches = Batches(
             loop,

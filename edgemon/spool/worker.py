@@ -67,6 +67,8 @@ class SpoolWorker:
     sync: "interval": a batch is synced at once where the last sync is `sync_interval_s` ago, else then; "always": after
     every batch, or run of them that came together. Tokens, journal chunks and events are synced at once in either:
     the rows of a chunk have waited for an interval before they were handed over, and alarms are not to wait.
+    wake: calls what wakes an idle writer thread, soon; at once by default. An owner with a loop has it called when the
+    loop goes to sleep: what one turn hands over is then synced together.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class SpoolWorker:
         sync_interval_s: float = 1.0,
         queue_size_bytes: int = QUEUE_SIZE_BYTES,
         clock: Callable[[], float] = time.monotonic,
+        wake: Callable[[Callable[[], None]], None] = lambda notify: notify(),
     ) -> None:
         self._spool = spool
         self._encode = encode
@@ -87,6 +90,8 @@ class SpoolWorker:
         self._sync_interval_s = sync_interval_s
         self._queue_size_bytes = queue_size_bytes
         self._clock = clock
+        self._wake = wake
+        self._waking = False  # the main thread's: `_notify` is going to be called
         self._changed = threading.Condition()
         # Guarded by _changed:
         self._jobs: deque[_Job] = deque()
@@ -237,8 +242,15 @@ class SpoolWorker:
             if job.kind:
                 self._dropping.pop(job.kind, None)
             self._queued_bytes += job.cost
+        if not self._waking:
+            self._waking = True
+            self._wake(self._notify)
+        return True
+
+    def _notify(self) -> None:
+        self._waking = False
+        with self._changed:
             self._changed.notify()
-            return True
 
     # -- the writer thread's side
 

@@ -60,6 +60,25 @@ def test_a_timer_that_may_be_early_wakes_nobody_before_its_time() -> None:
     assert seen[0] >= 0.04
 
 
+def test_what_is_called_before_the_wait_comes_behind_all_of_its_turn_and_wakes_nobody() -> None:
+    clock = Clock()
+    loop = Loop(clock)
+    seen: list[str] = []
+
+    def tick() -> None:
+        loop.call_before_wait(lambda: seen.append("wait"))
+        seen.append("tick")
+
+    loop.call_at(101.0, tick)
+    loop.call_at(101.0, lambda: seen.append("another"))
+    clock.now_s = 101.0
+    loop.turn(0.0)
+    assert seen == ["tick", "another"]
+    loop.turn(0.0)
+    loop.turn(0.0)
+    assert seen == ["tick", "another", "wait"]
+
+
 def test_a_cancelled_timer_does_not_run() -> None:
     clock = Clock()
     loop = Loop(clock)

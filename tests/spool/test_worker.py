@@ -198,6 +198,19 @@ def test_a_batch_after_a_long_pause_is_synced_at_once_and_the_next_one_waits(mak
     rig.until(lambda: rig.durable == {"pred": 3})
 
 
+def test_an_owner_with_a_loop_is_asked_once_a_turn_to_wake_the_thread(make: Maker) -> None:
+    waking: list[Callable[[], None]] = []
+    rig = make(wake=waking.append)
+    for first in (1, 2):
+        for kind in ("pred", "agg", "sys"):
+            rig.submit(kind)
+        assert len(waking) == 1
+        waking.pop()()
+        rig.worker.sync(first)
+        waking.pop()()
+        rig.until(lambda: rig.durable == {"pred": first, "agg": first, "sys": first})  # noqa: B023
+
+
 def test_a_chunk_is_synced_at_once_and_several_together(fs: MemoryFileSystem, make: Maker) -> None:
     rig = make(sync_interval_s=3600.0)
     rig.worker.sync(1)
