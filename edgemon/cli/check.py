@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 from edgemon.config import (
@@ -20,6 +21,8 @@ from edgemon.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
+
+    from edgemon.config.private import Account
 
 EPILOG = """
 edgemon check --config edgemon.toml
@@ -102,11 +105,13 @@ def _check_entry_points(config: Config) -> None:
 def check_commands(config: Config) -> None:
     """Whether the plugins and what rules can have run are there, and may be. Raises ConfigError.
 
-    Only here: an agent starts without them, and says so.
+    Only here: an agent starts without them, and says so. What root checks is what the service will find: it runs as
+    whoever the state folder belongs to.
     """
     from edgemon.config import fault_at
     from edgemon.config.trust import distrust
 
+    account = _service_account(config)
     commands: list[tuple[tuple[str, ...], list[str]]] = [
         *(
             (("plugins", name, "command"), plugin.command)
@@ -120,10 +125,25 @@ def check_commands(config: Config) -> None:
     faults = [
         fault_at(config, at, problem)
         for at, command in commands
-        if command and (problem := distrust(command[0]))
+        if command and (problem := distrust(command[0], account))
     ]
     if faults:
         raise ConfigError(faults)
+
+
+def _service_account(config: Config) -> Account | None:
+    """None: ours, as far as is known."""
+    import pwd
+
+    from edgemon.config.private import Account
+
+    if os.geteuid() != 0:
+        return None
+    try:
+        uid = os.stat(config.agent.state_dir).st_uid
+        return Account(uid, pwd.getpwuid(uid).pw_gid)
+    except (OSError, KeyError):  # not made yet, or of nobody that has a name
+        return None
 
 
 def facts(config: Config) -> dict[str, str]:

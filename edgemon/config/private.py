@@ -5,10 +5,24 @@ from __future__ import annotations
 import os
 import stat
 
+from edgemon.typed import NamedTuple
 
-def another_group_writes(info: os.stat_result) -> bool:
+
+class Account(NamedTuple):
+    """Whom edgemon runs as. gid: of his primary group."""
+
+    uid: int
+    gid: int
+
+
+def this_account() -> Account:
+    """That of this process."""
+    return Account(os.geteuid(), os.getegid())
+
+
+def another_group_writes(info: os.stat_result, account: Account) -> bool:
     """Whether a group may write that is neither root's nor the primary one of edgemon's user."""
-    return bool(info.st_mode & stat.S_IWGRP) and info.st_gid not in (0, os.getegid())
+    return bool(info.st_mode & stat.S_IWGRP) and info.st_gid not in (0, account.gid)
 
 
 def exposed(path: str, info: os.stat_result) -> str:
@@ -19,6 +33,6 @@ def exposed(path: str, info: os.stat_result) -> str:
     for bit, what in (stat.S_IROTH, "read"), (stat.S_IWOTH, "written"):
         if info.st_mode & bit:
             return f"{path} can be {what} by everybody; run: chmod o-rwx {path}"
-    if another_group_writes(info):
+    if another_group_writes(info, this_account()):
         return f"{path} can be written by group {info.st_gid}; run: chmod g-w {path}"
     return ""

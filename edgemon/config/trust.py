@@ -6,14 +6,14 @@ import errno
 import os
 import stat
 
-from edgemon.config.private import another_group_writes
+from edgemon.config.private import Account, another_group_writes, this_account
 
 # As Linux follows.
 _MOST_LINKS = 40
 
 
-def distrust(path: str) -> str:
-    """Why a program is not started, in words that follow its key; "" where it may be.
+def distrust(path: str, account: Account | None = None) -> str:
+    """Why a program is not started, in words that follow its key; "" where it may be. account: None: ours.
 
     It must be a file that can be run. Neither it, nor a link or a folder on the way to it, may belong to anybody but
     root and the user of edgemon, nor may anybody else write it: who can change the program has edgemon's rights. Root's
@@ -28,7 +28,7 @@ def distrust(path: str) -> str:
             return f'"{path}" cannot be run: chmod +x'
         way = _way(path)
         for step in reversed(way):
-            if problem := _foreign(step, os.lstat(step)):
+            if problem := _foreign(step, os.lstat(step), account or this_account()):
                 return problem
     except OSError as error:
         return f'"{error.filename}": {(error.strerror or str(error)).lower()}'
@@ -59,12 +59,11 @@ def _way(path: str) -> list[str]:
     return way
 
 
-def _foreign(path: str, info: os.stat_result) -> str:
-    user = os.geteuid()
-    if info.st_uid not in (0, user):
+def _foreign(path: str, info: os.stat_result, account: Account) -> str:
+    if info.st_uid not in (0, account.uid):
         return (
             f'"{path}" belongs to user {info.st_uid}, must belong to root or to the user that edgemon runs as '
-            f"({user}): chown"
+            f"({account.uid}): chown"
         )
     if stat.S_ISLNK(info.st_mode):
         return ""  # everybody may write any link: its folder says who can
@@ -72,6 +71,6 @@ def _foreign(path: str, info: os.stat_result) -> str:
         return ""  # only owners remove and rename there
     if info.st_mode & stat.S_IWOTH:
         return f'everybody may write "{path}": chmod o-w'
-    if another_group_writes(info):
+    if another_group_writes(info, account):
         return f'group {info.st_gid} may write "{path}": chmod g-w'
     return ""

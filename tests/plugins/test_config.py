@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import sys
 from pathlib import Path
@@ -149,6 +150,27 @@ class TestTrust:
         if what == "folder":
             theirs.chmod(0o1775)
             assert distrust(str(path)) == ""
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a file away")
+    def test_root_checks_for_the_user_that_the_service_runs_as(
+        self, path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """`sudo edgemon check` tells what the service will find, not what root would."""
+        nobody = pwd.getpwnam("nobody")
+        state = tmp_path / "state"
+        state.mkdir()
+        file = tmp_path / "edgemon.toml"
+        file.write_text(
+            f'[agent]\nstate_dir = "{state}"\nrun_dir = "{state}"\n'
+            f'[plugins.soil]\nkind = "collector"\ncommand = ["{path}"]\n'
+        )
+        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+        path.chmod(0o775)
+        for owner, code in ((nobody.pw_uid, 0), (0, ConfigError.exit_code)):
+            os.chown(state, owner, -1)
+            assert main(["check", "--config", str(file)]) == code
+        said = capsys.readouterr().err
+        assert f"belongs to user {nobody.pw_uid}, must belong to root" in said
 
     def test_what_the_group_of_ones_own_may_write_is(self, path: Path) -> None:
         """As with umask 002, where each user has a group of his own."""
