@@ -84,6 +84,7 @@ def model_status(model: Model, now_s: float) -> dict[str, object]:
         "reference": making,
         "drifted": detectors.drifted() if detectors is not None else [],
         "drift": detectors.status() if detectors is not None else [],
+        "untested": detectors.untested if detectors is not None else {},
         "quality": [{"kind": kind, "stream": stream} for kind, stream in faults],
     }
 

@@ -18,6 +18,7 @@ EPILOG = """example:
   edgemon status --json | jq .agent.models
 """
 _MOST_CLIENTS = 8
+_MOST_UNTESTED = 4
 _TIMEOUT_S = 5.0
 # Counters whose names hold one of these are shown under "dropped and refused".
 _TROUBLE = (
@@ -122,6 +123,7 @@ def render(agent: dict[str, Any], ship: dict[str, Any] | None, wall_s: float) ->
             _models(agent["models"]).rstrip(),
             *_without_output(agent["models"]),
             *_drifts(agent["models"]),
+            *_untested(agent["models"]),
             *_performance.lines(agent["models"]),
             *_quality.lines(agent["models"]),
         ]
@@ -358,6 +360,21 @@ def _drifts(models: list[dict[str, Any]]) -> list[str]:
         if len(drifted := model["drifted"]) > 1
     ]
     return ["", "drifted", *lines] if lines else []
+
+
+def _untested(models: list[dict[str, Any]]) -> list[str]:
+    """Streams of a reference that no detector watches, and why."""
+    lines = []
+    for model in models:
+        blind = list((model.get("untested") or {}).items())
+        name = f"{model['model']} {model['version']}".rstrip()
+        lines += [
+            wrapped(f"  {stream} of {name} is not tested for drift: {why}", "    ")
+            for stream, why in blind[:_MOST_UNTESTED]
+        ]
+        if len(blind) > _MOST_UNTESTED:
+            lines.append(f"  … and {counted(len(blind) - _MOST_UNTESTED, 'more stream')} of {name}")
+    return lines
 
 
 def _collectors(found: dict[str, int]) -> list[str]:

@@ -70,6 +70,16 @@ def test_faults_of_the_data_are_named_and_no_fault_takes_no_line() -> None:
     assert "faults of the data" not in render(AGENT, SHIP, wall_s=0.0)
 
 
+def test_streams_that_no_detector_watches_are_named_with_the_reason() -> None:
+    moths, flies = AGENT["models"]
+    blind = {f"f:{n}": f"the reference has {n} values" for n in range(6)}
+    models = [moths | {"untested": blind}, flies | {"untested": {}}]
+    text = unwrapped(render(AGENT | {"models": models}, SHIP, wall_s=0.0))
+    assert "  f:3 of moths 3 is not tested for drift: the reference has 3 values" in text
+    assert "f:4" not in text and "… and 2 more streams of moths 3" in text
+    assert "not tested" not in render(AGENT, SHIP, wall_s=0.0)
+
+
 def test_clients_are_listed_with_process_and_user_the_busiest_first() -> None:
     clients = [
         {"pid": 100 + n, "uid": 1000, "events": n, "bytes": n << 20, "silent_s": 2.0, "resting": n == 9}
