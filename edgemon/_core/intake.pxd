@@ -9,6 +9,7 @@ from edgemon._core._event cimport (
     em_framing,
     em_verdict,
 )
+from edgemon._core.confidence cimport em_brief
 from edgemon._core.esr cimport c_bool
 from edgemon._core.gauge cimport RowCheck, em_quality, em_rows, em_watch, em_window
 
@@ -50,12 +51,6 @@ cdef extern from "em_table.h" nogil:
         uint64_t skip
         em_rows *rows
         void *owner
-    ctypedef struct em_brief:
-        double confidence
-        double entropy
-        double margin
-        uint64_t position
-        c_bool valid
     ctypedef struct em_vector:
         em_brief brief
         uint32_t row
