@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import footprint
+from edgemon.control import SHIP_SOCKET, request
 from edgemon.version import VERSION
+from tests.certificates import Certificates
+from tests.servers import Mosquitto, wait_for
 
 ROOT = Path(__file__).parent.parent
 FILE = Path(__file__).with_name("budget.toml")
@@ -28,6 +31,7 @@ FOLDER_FORM = ROOT / "build/host/out/edgemon-dir/edgemon"
 SETTLE_S = 75.0
 IDLE_S = 140.0
 BUSY_S = 60.0  # with a batch of each kind
+TLS_SETTLE_S = 5.0
 STARTS = 5
 _CONFIG = """
 [agent]
@@ -111,6 +115,27 @@ def processes(program: list[str]) -> dict[str, float]:
     return found
 
 
+def with_tls(program: list[str]) -> dict[str, float]:
+    """Memory of the shipper, idle, whose broker it speaks to with TLS."""
+    with tempfile.TemporaryDirectory(prefix="em-", dir="/tmp") as name:
+        folder = Path(name)
+        certificates = Certificates(folder / "certificates")
+        certificate, key = certificates.signed("server", "127.0.0.1")
+        (folder / "broker").mkdir()
+        broker = Mosquitto(folder / "broker", settings=f"certfile {certificate}\nkeyfile {key}")
+        config = f'{_CONFIG.format(port=broker.port)}tls = true\nca_file = "{certificates.ca}"\n'
+        broker.start()
+        try:
+            with footprint.running(folder, config, program) as (pids, _):
+                ship = str(folder / "run" / SHIP_SOCKET)
+                wait_for(lambda: request(ship, {"cmd": "status"})["connected"], what="connected")
+                time.sleep(TLS_SETTLE_S)
+                now = footprint.look(pids["ship"])
+        finally:
+            broker.stop()
+    return {"ship_tls_rss": now.rss / 1e6, "ship_tls_pss": now.pss / 1e6}
+
+
 def start_cpu_s(program: list[str]) -> float:
     """Processor time of supervisor and agent until the socket answers: the least of five starts. Not the time on the
     wall, which is whatever else runs here.
@@ -137,7 +162,12 @@ def _written(pid: int) -> int:
 
 def measure() -> dict[str, float]:
     program = [str(FOLDER_FORM)] if FOLDER_FORM.exists() else footprint.PROGRAM
-    return {**sizes(), **processes(program), "start": start_cpu_s(program)}
+    return {
+        **sizes(),
+        **processes(program),
+        **with_tls(program),
+        "start": start_cpu_s(program),
+    }
 
 
 def costs(measured: dict[str, float]) -> list[Cost]:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests import s3_servers
+from tests.certificates import OPENSSL, Certificates
 from tests.notice_servers import Hook, server_context
 from tests.packaging.container import ROOT, SHIP, Container
 from tests.s3_servers import Rclone
 from tests.servers import HOST, Mosquitto, wait_for
-from tests.ship.test_tls import OPENSSL, Certificates
 
 pytestmark = pytest.mark.slow
 

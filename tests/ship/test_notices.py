@@ -20,10 +20,10 @@ from edgemon.ship.notify import REFUSALS
 from edgemon.ship.uploader import Uploader
 from edgemon.spool.fs import OsFileSystem
 from edgemon.spool.notices import Notices, new_key
+from tests.certificates import OPENSSL, Certificates
 from tests.notice_servers import Hook, MailServer, server_context
 from tests.servers import HOST, free_port, wait_for
 from tests.ship.rig import ShipProgram, config_text
-from tests.ship.test_tls import OPENSSL, Certificates
 
 NOTICE = {
     "id": "", "time": "2026-01-02T03:04:05Z", "device": "cam-7", "fleet": "lab", "state": "fired", "severity": "alarm",
