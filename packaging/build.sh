@@ -70,8 +70,8 @@ else
     site=$root/opt/site
     wanted=$( (extra ""; extra s3; extra binary) | tr -d ' ')
     stamp=$(echo "$wanted" | sha256sum | cut -c1-16)
-    if [ ! -e "$work/site-$stamp" ]; then
-        rm -rf "$site" "$work"/site-*
+    if [ ! -e "$root/.site-$stamp" ]; then
+        rm -rf "$site" "$root"/.site-*
         if [ "$arch" = armhf ]; then
             # Nobody publishes wheels for it.
             step "dependencies from source"
@@ -103,7 +103,7 @@ else
         else
             into_site "${platforms[@]}" $wanted
         fi
-        touch "$work/site-$stamp"
+        touch "$root/.site-$stamp"
     fi
     rm -rf "$site"/edgemon "$site"/edgemon-*.dist-info
     quietly "$python" -m pip install --quiet --no-deps --no-compile --target "$work/unpacked" --upgrade \

@@ -91,13 +91,8 @@ older() { # $1 is older than $2
     [ "${1%%.*}" -lt "${2%%.*}" ] || { [ "${1%%.*}" -eq "${2%%.*}" ] && [ "${1#*.}" -lt "${2#*.}" ]; }
 }
 
-# The oldest glibc that the single file of a processor runs on; the .deb of the same build depends on it.
-floor() {
-    case "$1" in
-    "02 003e") echo 2.35 ;;
-    *) echo 2.36 ;;
-    esac
-}
+# The oldest glibc that the single files run on; the .deb of the same build depends on it.
+FLOOR=2.35
 
 check_machine() { # $1: class and machine of what is to be installed
     case "$(machine)" in
@@ -187,7 +182,7 @@ units_from() { # the folder of the units: beside the script, or in the sources
 install_file() {
     kind=$(elf "$file") || die "$file is no program, and no .deb"
     check_machine "$kind"
-    check_glibc "$(floor "$kind")"
+    check_glibc "$FLOOR"
     mkdir -p "$root/usr/local/bin" "$root/etc/edgemon"
     make_user
     ids=$(sed -n 's/^edgemon:[^:]*:\([0-9]*\):\([0-9]*\):.*/\1:\2/p' "$root/etc/passwd")

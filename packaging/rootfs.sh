@@ -16,7 +16,7 @@ for tool in mmdebstrap update-binfmts "$TRIPLET-gcc" "$QEMU-static"; do
 done
 mountpoint -q /proc/sys/fs/binfmt_misc || mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
 [ -e "/proc/sys/fs/binfmt_misc/$QEMU" ] || update-binfmts --enable "$QEMU"
-[ ! -e "$root/.done" ] || exit 0
+[ ! -e "$root/.made" ] || exit 0
 
 # The host's own mirror. Not every mirror has every suite for every processor, so the release itself comes last, alone.
 mirror=$({ cat /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null || true; } |
@@ -37,5 +37,6 @@ make_root /etc/apt/sources.list.d/debian.sources 2>/dev/null || make_root "deb $
 echo root:x:0:0:root:/root:/bin/sh > "$root/etc/passwd"
 echo root:x:0: > "$root/etc/group"
 mkdir -p "$root/project" "$root/opt/site" "$root/tmp" "$root/root" "$root/proc" "$root/dev"
+packaging/expat.sh "$1"
 chroot "$root" /sbin/ldconfig  # the bundler finds libraries through its cache
-touch "$root/.done"
+touch "$root/.made"

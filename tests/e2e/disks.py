@@ -112,6 +112,16 @@ class Ext4(Disk):
     def mount(self) -> None:
         sh("mount", "-o", "loop", str(self._image), str(self.path))
 
+    def unmount(self) -> None:
+        """Until nobody has it. A program that made itself a mount namespace meanwhile, such as a build in a root file
+        system, keeps a copy of the mount until it ends, and the next mount would find that, cut off as it was."""
+        super().unmount()
+        wait_for(self._let_go, 120, f"{self._image} is in no other mount namespace any more")
+
+    def _let_go(self) -> bool:
+        told = subprocess.run(["losetup", "-j", str(self._image)], capture_output=True, text=True)
+        return not told.stdout.strip()
+
     def cut_the_power(self) -> None:
         """From here on nothing reaches the image. Unmount and mount to see what a reboot would find."""
         fd = os.open(self.path, os.O_RDONLY)
