@@ -53,7 +53,8 @@ class Loop:
         self._signals: dict[int, Callback] = {}
         self._calls: deque[Callback] = deque()
         self._calls_fd = -1
-        self._before_wait: deque[Callback] = deque()
+        self._last: deque[Callback] = deque()
+        self._turning = False
         self.turns = 0
 
     # -- file descriptors
@@ -108,7 +109,7 @@ class Loop:
     def call_every(self, interval_s: float, callback: Callback, *, early_s: float = 0.0) -> Timer:
         """Call at fixed instants, `interval_s` apart; instants that were missed are skipped, not made up for.
 
-        early_s: as for `call_at`.
+        early_s: as for `call_at`; the next instant is then an interval after that.
         """
         timer = Timer(self.now() + interval_s, None, early_s)
 
@@ -116,18 +117,22 @@ class Loop:
             callback()
             if timer.callback is None:
                 return  # cancelled by its own callback
-            timer.when_s += interval_s
-            if timer.when_s <= self.now():
-                timer.when_s = self.now() + interval_s
+            now = self.now()
+            timer.when_s = min(timer.when_s, now) + interval_s
+            if timer.when_s <= now:
+                timer.when_s = now + interval_s
             self._push(timer)
 
         timer.callback = tick
         self._push(timer)
         return timer
 
-    def call_before_wait(self, callback: Callback) -> None:
-        """Call once, before the loop waits again: when all that this turn has to do is done. It sets no timer."""
-        self._before_wait.append(callback)
+    def call_last(self, callback: Callback) -> None:
+        """Call once, when all else that this turn has to do is done; at once where the loop does not turn."""
+        if self._turning:
+            self._last.append(callback)
+        else:
+            callback()
 
     # -- signals
 
@@ -197,10 +202,19 @@ class Loop:
                 until = 0.0
             if wait is None or until < wait:
                 wait = until
-        while self._before_wait:
-            self._before_wait.popleft()()
-        if events := self._epoll.poll(wait):
-            self._call(events)
+        events = self._epoll.poll(wait)
+        self._turning = True
+        try:
+            if events:
+                self._call(events)
+            self._call_due()
+        finally:
+            self._turning = False
+            while self._last:
+                self._last.popleft()()
+
+    def _call_due(self) -> None:
+        """Timers whose time has come."""
         now = self.now()
         while self._timers and self._timers[0][0] - self._timers[0][2].early_s <= now:
             timer = heapq.heappop(self._timers)[2]

@@ -67,7 +67,7 @@ class Storage:
             counters=self.counters,
             sync=config.spool.sync,
             sync_interval_s=config.spool.sync_interval_s,
-            wake=loop.call_before_wait,
+            wake=loop.call_last,
         )
         self.batches = Batches(
             loop,

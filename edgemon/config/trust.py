@@ -24,11 +24,17 @@ def distrust(path: str, account: Account | None = None) -> str:
         info = os.stat(path)
         if not stat.S_ISREG(info.st_mode):
             return f'"{path}" is not a file'
-        if not os.access(path, os.X_OK):
-            return f'"{path}" cannot be run: chmod +x'
         way = _way(path)
+        if account is None:
+            account = this_account()
+            if not os.access(path, os.X_OK):
+                return f'"{path}" cannot be run: chmod +x'
+        else:
+            for step in way:
+                if not _may_pass(os.stat(step), account):
+                    return f'user {account.uid} may not run or enter "{step}": chmod +x'
         for step in reversed(way):
-            if problem := _foreign(step, os.lstat(step), account or this_account()):
+            if problem := _foreign(step, os.lstat(step), account):
                 return problem
     except OSError as error:
         return f'"{error.filename}": {(error.strerror or str(error)).lower()}'
@@ -57,6 +63,17 @@ def _way(path: str) -> list[str]:
         else:
             here = step
     return way
+
+
+def _may_pass(info: os.stat_result, account: Account) -> bool:
+    """Whether an account may run a program, or enter a folder. Of its groups the primary one is known."""
+    if account.uid == 0:
+        return bool(info.st_mode & 0o111)
+    if info.st_uid == account.uid:
+        return bool(info.st_mode & stat.S_IXUSR)
+    if info.st_gid == account.gid:
+        return bool(info.st_mode & stat.S_IXGRP)
+    return bool(info.st_mode & stat.S_IXOTH)
 
 
 def _foreign(path: str, info: os.stat_result, account: Account) -> str:

@@ -1,9 +1,11 @@
 """What has been delivered, per kind: the shipper's file.
 
-It is rewritten in place, durably, before the agent, which reads it, is told that it may remove a segment: one fsync of
-data that change no length, where a new file and its name take two, and no space, so that it works on a full disk. The
-payload of slots.py, little-endian: for each kind in the order of records.KINDS a u64, the highest seq with all up to it
-delivered.
+It is rewritten in place, with one fsync of data that change no length, where a new file and its name take two; and
+without new space, so that it works on a full disk. The agent, which reads it, may see it before it is durable, and
+makes what it frees durable itself.
+
+The payload of slots.py, little-endian: for each kind in the order of records.KINDS a u64, the highest seq with all up
+to it delivered.
 
 A slot that is damaged counts as the one before it; without either, it is zeros: what the segments still hold is
 delivered again, and dropped by the receiver, which knows (device, stream, kind, seq).
@@ -56,10 +58,12 @@ class Cursor:
     >>> cursor.advance("pred", 17); cursor.store()      # doctest: +SKIP
     """
 
-    __slots__ = ("_acked", "_slots", "_stored")
+    __slots__ = ("_acked", "_fs", "_path", "_slots", "_stored")
 
     def __init__(self, fs: FileSystem, directory: str) -> None:
-        self._slots = slots.SlotFile(fs, join(directory, layout.CURSOR), SLOT_BYTES)
+        self._fs = fs
+        self._path = join(directory, layout.CURSOR)
+        self._slots = slots.SlotFile(fs, self._path, SLOT_BYTES)
         self._acked = _unpack(self._slots.load()) or _nothing()
         self._stored = dict(self._acked)
 
@@ -83,7 +87,14 @@ class Cursor:
         if not self._slots.is_newest():  # somebody removed the file, or put another in its place
             self._slots.close()
             self._slots.load()
-        self._slots.store(_PAYLOAD.pack(*(self._acked[kind] for kind in KINDS)), sync=True)
+        payload = _PAYLOAD.pack(*(self._acked[kind] for kind in KINDS))
+        try:
+            self._slots.store(payload, sync=True)
+        except (
+            PermissionError
+        ):  # a copy that somebody else made: what we may not write we may replace
+            self._fs.unlink(self._path)
+            self._slots.store(payload, sync=True)
         self._stored = dict(self._acked)
 
     def close(self) -> None:

@@ -163,12 +163,13 @@ class Retention:
                 if segment.last_seq > self.acked[lane.kind]:
                     break
                 delivered.append(lane)
-        if delivered:
-            self.publish(sync=True)  # if not: the cursor itself is durable
+        # The cursor may not be on the medium yet: it is seen as soon as it is written. `freed` must be.
+        freed = bool(delivered) and self.publish(sync=True)
+        if freed:
             for lane in delivered:
                 self._health.attempt(lane.remove_oldest)
         self._ledger.forget(self.published.freed)
-        return bool(delivered)
+        return freed
 
     def limit_bytes(self, kind: str) -> int:
         """Up to which size of the spool a batch of this kind is taken."""

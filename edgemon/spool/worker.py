@@ -67,8 +67,8 @@ class SpoolWorker:
     sync: "interval": a batch is synced at once where the last sync is `sync_interval_s` ago, else then; "always": after
     every batch, or run of them that came together. Tokens, journal chunks and events are synced at once in either:
     the rows of a chunk have waited for an interval before they were handed over, and alarms are not to wait.
-    wake: calls what wakes an idle writer thread, soon; at once by default. An owner with a loop has it called when the
-    loop goes to sleep: what one turn hands over is then synced together.
+    wake: calls what wakes an idle writer thread, soon; at once by default. An owner with a loop has it called at the
+    end of a turn: what one turn hands over is then synced together.
     """
 
     def __init__(

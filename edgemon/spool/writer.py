@@ -7,7 +7,7 @@ makes room or writes elsewhere, and what it cannot write stays in memory, bounde
 The order in which things reach the medium is what holds the promise together:
 
     a batch        appended, fsynced, then published in the watermark, then its journal is removed
-    a free         the cursor is durable (the shipper's doing), `freed` is durable, then unlink
+    a free         the shipper has written the cursor, `freed` is durable, then unlink
     an eviction    the gap is durable, then unlink
 
 So at every instant a number is in a segment, in a journal, below `freed` or the cursor, or in a gap.

@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 
+import pytest
+
 from edgemon.agent.loop import Loop
 
 
@@ -46,7 +48,7 @@ def test_a_timer_that_may_be_early_joins_what_else_woke_the_loop() -> None:
         loop.turn(0.0)
         turns.append(" ".join(seen))
         seen.clear()
-    assert turns == ["tick early", "in time tick alive", "tick", "tick", "tick alive", "tick"]
+    assert turns == ["tick early", "in time tick alive", "tick", "tick alive", "tick", "tick alive"]
 
 
 def test_a_timer_that_may_be_early_wakes_nobody_before_its_time() -> None:
@@ -60,23 +62,37 @@ def test_a_timer_that_may_be_early_wakes_nobody_before_its_time() -> None:
     assert seen[0] >= 0.04
 
 
-def test_what_is_called_before_the_wait_comes_behind_all_of_its_turn_and_wakes_nobody() -> None:
+def test_what_is_called_last_comes_behind_all_of_its_turn_and_at_once_where_there_is_none() -> None:
     clock = Clock()
     loop = Loop(clock)
     seen: list[str] = []
 
     def tick() -> None:
-        loop.call_before_wait(lambda: seen.append("wait"))
+        loop.call_last(lambda: seen.append("last"))
         seen.append("tick")
+        loop.stop()  # no turn follows
 
     loop.call_at(101.0, tick)
     loop.call_at(101.0, lambda: seen.append("another"))
     clock.now_s = 101.0
-    loop.turn(0.0)
-    assert seen == ["tick", "another"]
-    loop.turn(0.0)
-    loop.turn(0.0)
-    assert seen == ["tick", "another", "wait"]
+    loop.run()
+    assert seen == ["tick", "another", "last"]
+    loop.call_last(lambda: seen.append("outside"))
+    assert seen[-1] == "outside"
+
+
+def test_what_is_called_last_is_called_where_the_turn_fails() -> None:
+    loop = Loop()
+    seen: list[str] = []
+
+    def fail() -> None:
+        loop.call_last(lambda: seen.append("last"))
+        raise ValueError("a mistake")
+
+    loop.call_at(loop.now(), fail)
+    with pytest.raises(ValueError, match="a mistake"):
+        loop.turn(0.0)
+    assert seen == ["last"]
 
 
 def test_a_cancelled_timer_does_not_run() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import signal
 import socket
 from pathlib import Path
@@ -47,6 +49,39 @@ def test_what_was_written_before_sigterm_is_stored_and_its_acks_are_answered(
     late.close()
     device.stop()
     assert sorted(int(str(row["id"])) for row in device.rows_left("pred")) == list(range(1_500))
+
+
+def test_a_stop_with_all_buffers_full_loses_nothing(short_tmp: Path) -> None:
+    """What many clients have written is more than the writer's queue holds: it writes while the rest is read."""
+    device = Device(short_tmp, TOML + 'capture = "all"\n')
+    device.start()
+    clients = [connect(device) for _ in range(60)]
+    for client in clients:
+        client.sendall(b'{"ack":0}\n')
+        assert client.recv(100)
+        client.setblocking(False)
+    pid = (device.status() or {})["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    noise = random.Random(1)
+    events = (
+        {"model": "m", "output": 1, "features": [noise.random() for _ in range(20)]}
+        for _ in range(1000)
+    )
+    lines = b"".join(json.dumps(event).encode() + b"\n" for event in events)
+    sent = 0
+    for client in clients:
+        size = 0
+        with contextlib.suppress(BlockingIOError):
+            while size < len(lines):
+                size += client.send(lines[size:])
+        sent += lines[:size].count(b"\n")
+    os.kill(pid, signal.SIGTERM)
+    os.kill(pid, signal.SIGCONT)
+    assert device.stop() == 0
+    for client in clients:
+        client.close()
+    assert sent > 15_000
+    assert len(device.rows_left("pred")) == sent
 
 
 def test_a_reservoir_leaves_at_a_clean_stop_with_ids_that_its_labels_share(

@@ -153,24 +153,32 @@ class TestTrust:
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a file away")
     def test_root_checks_for_the_user_that_the_service_runs_as(
-        self, path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, short_tmp: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """`sudo edgemon check` tells what the service will find, not what root would."""
         nobody = pwd.getpwnam("nobody")
-        state = tmp_path / "state"
+        short_tmp.chmod(0o755)
+        state, path, file = (short_tmp / name for name in ("state", "soil", "edgemon.toml"))
         state.mkdir()
-        file = tmp_path / "edgemon.toml"
+        path.write_text("#!/bin/sh\n")
         file.write_text(
             f'[agent]\nstate_dir = "{state}"\nrun_dir = "{state}"\n'
             f'[plugins.soil]\nkind = "collector"\ncommand = ["{path}"]\n'
         )
         os.chown(path, nobody.pw_uid, nobody.pw_gid)
         path.chmod(0o775)
-        for owner, code in ((nobody.pw_uid, 0), (0, ConfigError.exit_code)):
+        refused = ConfigError.exit_code
+        for owner, code in ((nobody.pw_uid, 0), (0, refused)):
             os.chown(state, owner, -1)
             assert main(["check", "--config", str(file)]) == code
         said = capsys.readouterr().err
         assert f"belongs to user {nobody.pw_uid}, must belong to root" in said
+        os.chown(state, nobody.pw_uid, -1)
+        os.chown(path, 0, 0)
+        for mode, code in ((0o755, 0), (0o700, refused)):
+            path.chmod(mode)
+            assert main(["check", "--config", str(file)]) == code
+        assert f'user {nobody.pw_uid} may not run or enter "{path}"' in capsys.readouterr().err
 
     def test_what_the_group_of_ones_own_may_write_is(self, path: Path) -> None:
         """As with umask 002, where each user has a group of his own."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+from random import Random
+
 import pytest
 
 from edgemon.spool.cursor import Cursor
 from edgemon.spool.writer import Spool
 from tests.spool.helpers import DIRECTORY, Settings, append, covered, new_spool, seqs
+from tests.spool.helpers import opened as open_spool
 from tests.spool.memory_fs import MemoryFileSystem
 
 DAY_S = 86_400.0
@@ -298,6 +303,27 @@ def test_a_full_spool_that_blocks_is_emptied_to_the_last_segment_by_deliveries()
 
 
 # -- what a person asks
+
+
+def test_nothing_is_freed_until_it_is_durable_that_it_was_delivered() -> None:
+    """The cursor is seen before its fsync, which fails here, and the watermark's as well."""
+    for seed in range(20):
+        fs = MemoryFileSystem()
+        spool = open_spool(fs, Settings(segment_size_bytes=1000))
+        for _ in range(20):
+            append(spool, "pred")
+        spool.sync()
+        cursor = Cursor(fs, DIRECTORY)
+        for seq in (1, 20):
+            cursor.advance("pred", seq)
+            fs.fail("sync", errno.EIO, path_part="cursor", skip=seq == 1)
+            with contextlib.suppress(OSError):
+                cursor.store()
+        fs.fail("sync", errno.EIO, path_part="watermark")
+        spool.maintain()
+        fs.lose_power(Random(seed))
+        fs.heal()
+        assert open_spool(fs).take_gaps() == []
 
 
 def test_the_oldest_row_that_waits_is_that_of_the_first_batch_behind_the_cursor() -> None:

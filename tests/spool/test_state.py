@@ -174,6 +174,18 @@ def test_storing_a_cursor_costs_one_sync_and_no_space(fs: MemoryFileSystem) -> N
     assert read_cursor(fs, "/d")["pred"] == 2
 
 
+def test_a_cursor_that_we_may_not_write_is_replaced(fs: MemoryFileSystem) -> None:
+    """Root has put a copy of the spool back: the folder is ours, the file is not."""
+    cursor = Cursor(fs, "/d")
+    cursor.advance("pred", 1)
+    cursor.store()
+    again = Cursor(fs, "/d")
+    again.advance("pred", 2)
+    fs.fail("open", errno.EACCES)
+    again.store()
+    assert read_cursor(fs, "/d")["pred"] == 2
+
+
 def test_a_cursor_that_was_removed_or_replaced_under_us_is_written_anew(
     fs: MemoryFileSystem,
 ) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from edgemon.agent.loop import Loop
 from edgemon.metrics import Counters
 from edgemon.records import Batch, Column
 from edgemon.spool.cursor import Cursor
@@ -209,6 +210,16 @@ def test_an_owner_with_a_loop_is_asked_once_a_turn_to_wake_the_thread(make: Make
         rig.worker.sync(first)
         waking.pop()()
         rig.until(lambda: rig.durable == {"pred": first, "agg": first, "sys": first})  # noqa: B023
+
+
+def test_what_is_handed_over_where_no_loop_turns_any_more_is_written(make: Maker) -> None:
+    """An agent that stops reads what its clients have written, in one go, behind its last turn."""
+    rig = make(wake=Loop().call_last)
+    for _ in range(3):
+        rig.submit()
+        rig.worker.sync(1)
+        rig.until(lambda: rig.synced == [1])
+        rig.synced.clear()
 
 
 def test_a_chunk_is_synced_at_once_and_several_together(fs: MemoryFileSystem, make: Maker) -> None:
