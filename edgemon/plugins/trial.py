@@ -41,10 +41,11 @@ class Trial:
         """Let it be for so long, or until it ends."""
         self._drive(lambda: self.process.state == "down", time.monotonic() + seconds)
 
-    def stop(self) -> None:
-        """Let it end by itself, or kill it."""
+    def stop(self, until_s: float = math.inf) -> None:
+        """Let it end by itself, or kill it: when a stop has taken too long, or at that monotonic second."""
         self.process.stop(time.monotonic())
-        self._drive(lambda: self.process.state == "down")
+        self._drive(lambda: self.process.state == "down", until_s)
+        self.process.kill()
 
     def _drive(self, until: Callable[[], bool], until_s: float = math.inf) -> None:
         while not until() and time.monotonic() < until_s:

@@ -17,6 +17,7 @@ from edgemon.version import VERSION
 CYCLES = 20
 # The disk's cycles end after so long; one that takes longer is waited for.
 DISK_S = 0.4
+# For the sink in all: a plugin that neither starts nor stops is killed then.
 SINK_S = 1.0
 _SLOW_S = 0.5  # a cycle; what a worn card takes
 # Nobody's clock is right before this program was written.
@@ -33,31 +34,29 @@ def configuration(place: Place) -> str:
 
 
 def disk(place: Place) -> str:
-    """Write, fsync, rename, read again, in the folder of the data; how long that takes."""
+    """Write, fsync, rename, read again, in the folder of the data; how long that takes.
+
+    Where there is none yet, in the one that it will be made in.
+    """
     from edgemon.spool.fs import OsFileSystem, join, write_atomically
 
     fs = OsFileSystem()
-    folder = place.folder
-    if place.config is not None:
-        folder = place.config.agent.state_dir
-        fs.make_dir(folder)
-    path = join(folder, f"selftest-{os.getpid()}")
+    wanted = place.folder if place.config is None else place.config.agent.state_dir
+    folder = _nearest(wanted)
     took: list[float] = []
     begun = time.monotonic()
-    try:
+    with tempfile.TemporaryDirectory(prefix=".selftest-", dir=folder) as inside:
+        path = join(inside, "file")
         while len(took) < CYCLES and time.monotonic() < begun + DISK_S:
             start = time.monotonic()
             data = os.urandom(4096)
             write_atomically(fs, path, data)
             took.append(time.monotonic() - start)
             need(fs.read(path, 0, 8192) == data, f"{folder}: what was written is not what is read")
-    finally:
-        for left in (path, path + ".tmp"):
-            if os.path.exists(left):
-                fs.unlink(left)
     took.sort()
+    where = folder if folder == wanted else f"{folder}, where {wanted} will be"
     text = (
-        f"{folder}: write, fsync and rename take {_ms(took[len(took) // 2])}, at most {_ms(took[-1])} of {len(took)}; "
+        f"{where}: write, fsync and rename take {_ms(took[len(took) // 2])}, at most {_ms(took[-1])} of {len(took)}; "
         f"{fs.free_bytes(folder) // 10**6:,} MB free"
     )
     if took[-1] > _SLOW_S:
@@ -131,10 +130,8 @@ def sink(place: Place) -> str:
     if kind == "none":
         return "none: all stays in the spool"
     if kind == "file":
-        folder = config.ship.folder
         # The shipper makes it; what is there must be a folder that can be written.
-        while not os.path.exists(folder):
-            folder = os.path.dirname(folder)
+        folder = _nearest(config.ship.folder)
         need(
             os.path.isdir(folder) and os.access(folder, os.W_OK),
             f"cannot write {config.ship.folder}",
@@ -157,10 +154,17 @@ def _plugin(config: Config) -> str:
     begun = time.monotonic()
     good = trial.start()
     took_s = time.monotonic() - begun
-    trial.stop()
+    trial.stop(begun + SINK_S)
     if not good:
         raise WarnError(f"plugin {settings.name} {trial.failure}; batches wait on the disk")
     return f"plugin {settings.name} says hello, in {_ms(took_s)}; no batch is tried"
+
+
+def _nearest(folder: str) -> str:
+    """The folder, or the first above it that is there. folder: an absolute path."""
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    return folder
 
 
 def _address(config: Config) -> tuple[str, int, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from edgemon import selftest
 from edgemon.config import parse
 from edgemon.selftest.known import EXTENSIONS
+from edgemon.selftest.place import Place
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -56,7 +58,21 @@ def test_all_is_well_here_and_nothing_is_left_behind(short_tmp: Path) -> None:
     assert (
         len(answer["findings"]) == answer["expected"] == selftest.EXPECTED == len(selftest.CHECKS)
     )
-    assert sorted(path.name for path in short_tmp.rglob("*")) == ["edgemon.toml", "state"]
+    assert [path.name for path in short_tmp.rglob("*")] == ["edgemon.toml"]
+
+
+@pytest.mark.parametrize("made", ["", "below", "below/state"])
+def test_the_disk_is_tried_where_the_data_are_or_will_be(short_tmp: Path, made: str) -> None:
+    (short_tmp / made).mkdir(parents=True, exist_ok=True)
+    before = sorted(short_tmp.rglob("*"))
+    wanted = short_tmp / "below/state"
+    config = parse(f'[agent]\nstate_dir = "{wanted}"\nrun_dir = "{short_tmp}/r"\n')
+    said = selftest.device.disk(Place(config, "", "/nowhere"))
+    tried = short_tmp / made
+    assert said.startswith(
+        f"{tried}: " if tried == wanted else f"{tried}, where {wanted} will be: "
+    )
+    assert sorted(short_tmp.rglob("*")) == before
 
 
 def test_a_binary_without_configuration_is_checked_as_far_as_it_goes(tmp_path: Path) -> None:
@@ -175,6 +191,27 @@ def test_a_sink_that_is_a_plugin_is_started(
     found = {one["check"]: one for one in answer["findings"]}
     assert code == 0 and found["sink"]["result"] == result
     assert told in found["sink"]["found"]
+
+
+def test_a_plugin_that_does_not_stop_is_killed_by_the_deadline_of_its_start(
+    short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgemon.plugins.process.STOP_S", 60.0)  # not what ends it here
+    monkeypatch.setattr(selftest.device, "SINK_S", 3.0)  # a busy machine must start it within
+    program = short_tmp / "sink"
+    program.write_text(
+        f"#!/bin/sh\necho $$ > {short_tmp}/pid\necho '{{\"hello\":1}}'\nexec sleep 600\n"
+    )
+    program.chmod(0o755)
+    config = parse(
+        f'[agent]\nstate_dir = "{short_tmp}/s"\nrun_dir = "{short_tmp}/r"\n[ship]\nsink = "plugin"\n'
+        f'[plugins.mine]\nkind = "sink"\ncommand = ["{program}"]\n'
+    )
+    (found,) = (one for one in selftest.run(config) if one.check == "sink")
+    assert found.result == "ok", found
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((short_tmp / "pid").read_text()), 0)
+    assert found.took_s < 30
 
 
 def test_it_does_not_wait_for_a_sink_that_says_nothing(short_tmp: Path) -> None:
