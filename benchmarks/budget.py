@@ -92,7 +92,7 @@ def processes(program: list[str]) -> dict[str, float]:
                 time.sleep(SETTLE_S)
                 for state, seconds in (("idle", IDLE_S), ("busy", BUSY_S)):
                     before = {who: footprint.look(pids[who]) for who in ("agent", "ship")}
-                    written = _written(pids["agent"])
+                    written = {who: _written(pids[who]) for who in ("agent", "ship")}
                     begun = time.monotonic()
                     if state == "idle":
                         time.sleep(seconds)
@@ -100,6 +100,8 @@ def processes(program: list[str]) -> dict[str, float]:
                         footprint.feed(folder, seconds)
                     elapsed = time.monotonic() - begun
                     for who in ("agent", "ship"):
+                        per_hour = (_written(pids[who]) - written[who]) * 3600 / elapsed
+                        found[f"{who}_{state}_written"] = per_hour / 1e6
                         now = footprint.look(pids[who])
                         found[f"{who}_{state}_rss"] = now.rss / 1e6
                         found[f"{who}_{state}_pss"] = now.pss / 1e6
@@ -107,8 +109,6 @@ def processes(program: list[str]) -> dict[str, float]:
                         if state == "idle":
                             woken = now.wakeups - before[who].wakeups
                             found[f"{who}_idle_wakeups"] = woken * 60 / elapsed
-                    per_hour = (_written(pids["agent"]) - written) * 3600 / elapsed
-                    found[f"agent_{state}_written"] = per_hour / 1e6
         finally:
             mosquitto.terminate()
             mosquitto.wait(10)

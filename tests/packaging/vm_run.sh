@@ -17,7 +17,8 @@ wait_for() {
     done
 }
 active() { systemctl is-active --quiet edgemon-agent.service; }
-property() { systemctl show edgemon-agent --property="$1" --value; }
+unit=edgemon-agent
+property() { systemctl show $unit --property="$1" --value; }
 status() { sed -n "s/^$1:[^0-9]*\([0-9]*\).*/\1/p" /proc/"$(property MainPID)"/status; }
 page() { bash -c 'exec 3<>/dev/tcp/127.0.0.1/9464; printf "GET /metrics HTTP/1.1\r\n\r\n" >&3; cat <&3'; }
 shows() { page | grep -q "$1"; }
@@ -92,6 +93,16 @@ while [ $number -lt 1000 ]; do
 done | edgemon send --ack disk - || fail "send, in 32M"
 active || fail "not active in 32M"
 say_memory "in $(property MemoryMax)"
+
+# The shipper, in what a device of 64 MB gives it: the broker is not there.
+printf '[ship]\nsink = "mqtt"\n[mqtt]\nhost = "127.0.0.1"\nport = 1\n' > /etc/edgemon/edgemon.toml
+systemctl set-property --runtime edgemon-ship MemoryMax=40M
+systemctl restart edgemon-agent edgemon-ship
+tried() { edgemon status | grep -q 'mqtt: NOT connected.*last error'; }
+wait_for active
+wait_for tried
+unit=edgemon-ship
+say_memory "shipper in $(property MemoryMax)"
 say "done"
 sync
 poweroff -f
