@@ -4,10 +4,13 @@
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS,
     PyBUF_FORMAT,
+    PyBUF_SIMPLE,
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
+from cpython.bytearray cimport PyByteArray_FromStringAndSize
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_AsDouble, PyFloat_CheckExact
+from libc.stdint cimport uintptr_t
 
 
 cdef inline double real(object x) except? -1.0:
@@ -28,12 +31,22 @@ cdef inline double ordered(object x) except? -1.0:
 
 
 cdef inline Py_ssize_t doubles(object source, Py_buffer *view) except -1:
-    """Takes a contiguous buffer of doubles; the caller releases it. Returns how many."""
+    """Takes a contiguous buffer of doubles; the caller releases it. Returns how many.
+
+    One that does not lie where doubles may lie, such as a part of a message, is copied.
+    """
+    cdef object copy
     PyObject_GetBuffer(source, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
     cdef bytes code = b"B" if view.format == NULL else view.format
     if view.itemsize != 8 or code.lstrip(b"@=<") != b"d":
         PyBuffer_Release(view)
         raise TypeError(f"a buffer of doubles is needed, not of {code.decode()!r}")
+    if <uintptr_t>view.buf % sizeof(double):
+        try:
+            copy = PyByteArray_FromStringAndSize(<char *>view.buf, view.len)
+        finally:
+            PyBuffer_Release(view)
+        PyObject_GetBuffer(copy, view, PyBUF_SIMPLE)
     return view.len // 8
 
 
