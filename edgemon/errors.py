@@ -1,16 +1,6 @@
 """One tree of errors: a class is a message for a person and an exit code for a script.
 
-Exit codes (documented in docs/commands.md):
-
-    0  done
-    1  the command ran and the answer is no (a check failed, something was lost, nothing to do it with)
-    2  the command line is wrong (argparse's own code), or names a file that is not there or may not be used
-    3  the configuration is refused; every fault is printed
-    4  data is damaged or of an unknown format
-    5  the other side is not there: socket, broker, folder
-    6  somebody else holds the lock
-    130  interrupted from the keyboard
-    141  the reader of the output went away
+What the codes mean: cli.EXIT_CODES, and at greater length docs/commands.md.
 """
 
 from __future__ import annotations

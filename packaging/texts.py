@@ -11,6 +11,8 @@ import os
 import sys
 from collections.abc import Iterator
 
+import bundle
+
 from edgemon import cli
 from edgemon.errors import UsageError
 from edgemon.version import VERSION
@@ -31,9 +33,6 @@ What must survive a restart: the spool, drift detectors, what was adopted.
 .TP
 .I /run/edgemon/ingest.sock
 The socket that applications write to. Members of the group edgemon may connect.
-.SH EXIT STATUS
-0 done, 1 the answer is no, 2 wrong call, 3 configuration refused, 4 damaged data, 5 unreachable, 6 locked, 130
-interrupted, 141 the reader of the output went away.
 """
 _BASH_HEAD = """\
 # bash completion of edgemon
@@ -58,8 +57,10 @@ complete -o default -F _edgemon edgemon
 
 
 def parsers() -> Iterator[tuple[cli.Command, argparse.ArgumentParser]]:
-    """Of the commands that are part of this installation."""
+    """Of the commands that are part of a device's binary."""
     for command in cli.COMMANDS:
+        if command.module in bundle.WORKSTATION:
+            continue
         with contextlib.suppress(UsageError):
             yield command, cli._make_parser(command, cli._load(command))
 
@@ -107,7 +108,8 @@ def man_page() -> str:
             parts.append(
                 f".SS edgemon {command.name} {name}\n.nf\n{escape(below.format_help())}.fi"
             )
-    return "\n".join(parts) + "\n" + _FILES
+    codes = "".join(f".TP\n.B {code}\n{text}\n" for code, text in cli.EXIT_CODES.items())
+    return "\n".join(parts) + "\n" + _FILES + ".SH EXIT STATUS\n" + codes
 
 
 def escape(text: str) -> str:

@@ -66,6 +66,19 @@ COMMANDS = (
     Command("demo", "show the whole way on real data, in two minutes", extra="demo"),
 )
 
+# What the help, the man page and, at greater length, docs/commands.md say of them.
+EXIT_CODES = {
+    0: "done",
+    1: "the answer is no",
+    2: "wrong call",
+    3: "configuration refused",
+    4: "damaged data",
+    5: "unreachable",
+    6: "locked",
+    INTERRUPTED: "interrupted",
+    PIPE_CLOSED: "the reader of the output went away",
+}
+
 # Those that have CONFIG_ONLY, known before their module is: SIGHUP means "reload" to them.
 _LONG_LIVED = frozenset({"run", "agent", "ship"})
 
@@ -90,8 +103,8 @@ example:
 
 Without --config, $EDGEMON_CONFIG, ./edgemon.toml and
 /etc/edgemon/edgemon.toml are tried.
-Exit codes: 0 done, 1 the answer is no, 2 wrong call, 3 configuration refused,
-4 damaged data, 5 unreachable, 6 locked, 130 interrupted.
+
+exit codes:
 """
 
 
@@ -151,8 +164,18 @@ def hold_reloads() -> None:
 
 def help_text() -> str:
     """What `edgemon --help` prints."""
-    rows = "".join(f"  {command.name:<9} {command.summary}\n" for command in COMMANDS)
-    return _HELP_HEAD + rows + _HELP_TAIL
+    rows = "".join(f"  {command.name:<9} {command.summary}\n" for command in installed())
+    codes = "".join(f"  {code:<9} {meaning}\n" for code, meaning in EXIT_CODES.items())
+    return _HELP_HEAD + rows + _HELP_TAIL + codes
+
+
+def installed() -> list[Command]:
+    """The commands that are part of this installation, found without importing them."""
+    return [
+        command
+        for command in COMMANDS
+        if any(finder.find_spec(command.module, __path__) for finder in sys.meta_path)
+    ]
 
 
 def _without_debug(words: list[str]) -> tuple[list[str], bool]:
@@ -232,7 +255,8 @@ def _make_parser(command: Command, module: ModuleType) -> argparse.ArgumentParse
 def _suggestion(name: str) -> str:
     import difflib
 
-    near = difflib.get_close_matches(name.lower(), [command.name for command in COMMANDS], 1, 0.5)
+    names = [command.name for command in installed()]
+    near = difflib.get_close_matches(name.lower(), names, 1, 0.5)
     return f'; did you mean "{near[0]}"?' if near else ""
 
 

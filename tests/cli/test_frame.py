@@ -76,6 +76,9 @@ def test_help_lists_every_command_with_one_line(
     for command in COMMANDS:
         assert f"\n  {command.name:<9} {command.summary}\n" in text
     assert "example:" in text
+    assert text.endswith(
+        "exit codes:\n" + "".join(f"  {code:<9} {said}\n" for code, said in cli.EXIT_CODES.items())
+    )
     assert max(map(len, text.splitlines())) <= 100
 
 
@@ -303,9 +306,11 @@ def test_a_reader_that_goes_away_ends_the_command_in_silence() -> None:
 def test_a_command_that_is_left_out_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "COMMANDS", (Command("nowhere", "is not there"),))
+    monkeypatch.setattr(cli, "COMMANDS", (*COMMANDS, Command("nowhere", "is not there")))
     assert main(["--help"]) == 0
-    assert "  nowhere   is not there\n" in capsys.readouterr().out
+    assert "nowhere" not in capsys.readouterr().out
+    assert main(["nowhre"]) == 2
+    assert "nowhere" not in capsys.readouterr().err
     assert main(["nowhere"]) == 2
     assert capsys.readouterr().err == (
         'edgemon: "nowhere" is not part of this installation (edgemon.cli.nowhere is missing)\n'
@@ -363,12 +368,48 @@ def test_the_documentation_has_a_section_for_each_command_in_order() -> None:
     assert sections == [command.name for command in COMMANDS]
 
 
-def test_the_documentation_has_every_exit_code_that_an_error_can_have() -> None:
+def test_help_and_documentation_have_every_exit_code_that_there_is() -> None:
     def below(kind: type[EdgemonError]) -> set[int]:
         return {kind.exit_code}.union(*(below(inner) for inner in kind.__subclasses__()))
 
-    codes = set(map(int, re.findall(r"^\| (\d+) \|", DOCS.read_text(encoding="utf-8"), re.M)))
-    assert codes >= below(EdgemonError) | {0, cli.INTERRUPTED, cli.PIPE_CLOSED}
+    codes = list(map(int, re.findall(r"^\| (\d+) \|", DOCS.read_text(encoding="utf-8"), re.M)))
+    assert codes == list(cli.EXIT_CODES)
+    assert set(codes) == below(EdgemonError) | {0, cli.INTERRUPTED, cli.PIPE_CLOSED}
+
+
+def test_the_binarys_help_and_man_page_have_its_own_commands_and_the_exit_codes(
+    tmp_path: Path,
+) -> None:
+    """It has no rich and no demo, and what needs a part that it leaves out is left out with it."""
+    packaging = DOCS.parents[1] / "packaging"
+    program = """
+import sys
+import bundle
+from edgemon import cli
+
+class Without:
+    def __init__(self, finder):
+        self.find = finder.find_spec
+    def find_spec(self, name, path=None, target=None):
+        return None if name in bundle.WORKSTATION else self.find(name, path, target)
+
+sys.meta_path[:] = map(Without, sys.meta_path)
+for command in cli.installed():
+    cli._load(command)
+print(cli.help_text())
+"""
+    run = [sys.executable, "-c", program]
+    environment = os.environ | {"PYTHONPATH": f"{packaging}:{DOCS.parents[1]}"}
+    done = subprocess.run(run, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    listed = re.findall(r"^  ([a-z]+) +\w", done.stdout.split("\noptions:")[0], re.M)
+    assert set(listed) == {command.name for command in COMMANDS} - {"demo", "config"}
+
+    subprocess.run([sys.executable, packaging / "texts.py", tmp_path], env=environment, check=True)
+    man_page = (tmp_path / "edgemon.1").read_text()
+    assert set(re.findall(r"^\.SS edgemon (\w+)$", man_page, re.M)) == set(listed)
+    codes = re.findall(r"^\.TP\n\.B (\d+)\n(.+)$", man_page, re.M)
+    assert {int(code): said for code, said in codes} == cli.EXIT_CODES
 
 
 @pytest.mark.parametrize("name", ["init", "check"])
