@@ -26,10 +26,6 @@ from tests.servers import Mosquitto, wait_for
 ROOT = Path(__file__).parent.parent
 FILE = Path(__file__).with_name("budget.toml")
 FOLDER_FORM = ROOT / "build/host/out/edgemon-dir/edgemon"
-# Idle is what it is from day to day: whole batches of the device's samples, which leave with every seventh, after the
-# first one, for which folders and files are made.
-SETTLE_S = 75.0
-IDLE_S = 140.0
 BUSY_S = 60.0  # with a batch of each kind
 TLS_SETTLE_S = 5.0
 STARTS = 5
@@ -89,8 +85,8 @@ def processes(program: list[str]) -> dict[str, float]:
         mosquitto = subprocess.Popen([broker, "-p", str(port)], stderr=subprocess.DEVNULL)
         try:
             with footprint.running(folder, _CONFIG.format(port=port), program) as (pids, _):
-                time.sleep(SETTLE_S)
-                for state, seconds in (("idle", IDLE_S), ("busy", BUSY_S)):
+                time.sleep(footprint.FIRST_BATCH_S)
+                for state, seconds in (("idle", footprint.IDLE_S), ("busy", BUSY_S)):
                     before = {who: footprint.look(pids[who]) for who in ("agent", "ship")}
                     written = {who: _written(pids[who]) for who in ("agent", "ship")}
                     begun = time.monotonic()
