@@ -12,7 +12,6 @@ WORKSTATION = (
     "edgemon.cli.demo",
     "edgemon.connectors",
     "edgemon.receive.parquet",
-    "edgemon.cli.config",
     "edgemon.config.convert",
 )
 # What our dependencies would drag in and never use here; each is memory, or megabytes that are unpacked at each start.

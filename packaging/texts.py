@@ -59,7 +59,7 @@ complete -o default -F _edgemon edgemon
 def parsers() -> Iterator[tuple[cli.Command, argparse.ArgumentParser]]:
     """Of the commands that are part of a device's binary."""
     for command in cli.COMMANDS:
-        if command.module in bundle.WORKSTATION:
+        if {command.module, command.needs} & {*bundle.WORKSTATION}:
             continue
         with contextlib.suppress(UsageError):
             yield command, cli._make_parser(command, cli._load(command))

@@ -32,11 +32,16 @@ PIPE_CLOSED = 141
 
 
 class Command(NamedTuple):
-    """One row of `edgemon --help`. extra: the optional dependencies that it needs, for a hint."""
+    """One row of `edgemon --help`.
+
+    extra: the optional dependencies that it needs, for a hint.  needs: a module of ours without which it cannot be, and
+    which an installation may leave out.
+    """
 
     name: str
     summary: str
     extra: str = ""
+    needs: str = ""
 
     @property
     def module(self) -> str:
@@ -47,7 +52,12 @@ class Command(NamedTuple):
 COMMANDS = (
     Command("init", "write a commented configuration that works as it is"),
     Command("check", "say whether a configuration is right, and all that is not"),
-    Command("config", "turn another monitor's configuration into one of ours", extra="convert"),
+    Command(
+        "config",
+        "turn another monitor's configuration into one of ours",
+        extra="convert",
+        needs="edgemon.config.convert",
+    ),
     Command("run", "run agent and shipper, and keep them running"),
     Command("agent", "run the agent alone: socket, statistics, spool"),
     Command("ship", "run the shipper alone: from the spool to a broker or a folder"),
@@ -174,8 +184,15 @@ def installed() -> list[Command]:
     return [
         command
         for command in COMMANDS
-        if any(finder.find_spec(command.module, __path__) for finder in sys.meta_path)
+        if _is_there(command.module) and (not command.needs or _is_there(command.needs))
     ]
+
+
+def _is_there(module: str) -> bool:
+    """Whether one of our modules can be imported; that nothing is, makes the help quick."""
+    package = module.split(".")[1:-1]
+    folders = ["/".join([root, *package]) for root in sys.modules["edgemon"].__path__]
+    return any(finder.find_spec(module, folders) for finder in sys.meta_path)
 
 
 def _without_debug(words: list[str]) -> tuple[list[str], bool]:
