@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from edgemon.config import parse
+
 UNITS = Path(__file__).parent.parent.parent / "systemd"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
 # Exposure in tenths; 10.0 is a service without any sandbox.
@@ -56,6 +58,40 @@ def test_exposure_is_low(name: str) -> None:
 def test_the_agent_may_open_no_network_socket() -> None:
     text = (UNITS / "edgemon-agent.service").read_text()
     assert re.findall(r"^RestrictAddressFamilies=(.*)$", text, re.M) == ["AF_UNIX"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_system_call_goes_around_the_address_families(name: str) -> None:
+    """What io_uring opens is not seen by a filter of socket(2)."""
+    allowed: set[str] = set()
+    lines = re.findall(r"^SystemCallFilter=(.*)$", (UNITS / name).read_text(), re.M)
+    for line in lines:
+        of_line = {call for word in line.lstrip("~").split() for call in calls(word)}
+        allowed = allowed - of_line if line.startswith("~") else allowed | of_line
+    assert {"socket", "openat", "fsync", "epoll_wait"} <= allowed
+    assert not {call for call in allowed if call.startswith("io_uring_")}
+
+
+def calls(word: str) -> set[str]:
+    """The system calls of a set, with those of the sets in it; of a call itself."""
+    if not word.startswith("@"):
+        return {word}
+    shown = analyze("syscall-filter", word).stdout.splitlines()[1:]
+    members = {line.strip() for line in shown if line.startswith("    ") and "#" not in line}
+    assert members, word
+    return {call for member in members for call in calls(member)}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_systemd_waits_longer_than_a_stop_may_take(name: str) -> None:
+    """And whoever configures a longer one reads what to do, in the unit and on the page."""
+    half = "agent" if "agent" in name else "ship"
+    drain_s = getattr(parse(""), half).drain_timeout_s
+    text = (UNITS / name).read_text()
+    (waits,) = re.findall(r"^TimeoutStopSec=(\d+)$", text, re.M)
+    assert int(waits) >= drain_s + 15
+    for page in (text, (UNITS.parent / "docs/install.md").read_text()):
+        assert f"{half}.drain_timeout" in page and "15 s longer" in page
 
 
 @pytest.mark.parametrize("name", SERVICES)
