@@ -18,6 +18,14 @@ pytestmark = pytest.mark.slow
 # Of a system whose root is read-only; its journal is not in question.
 READ_ONLY = ("/etc", "/usr", "/opt", "/srv", "/root", "/var/lib")
 
+# Asks the kernel for a ring of io_uring, and for a context of its older asynchronous I/O.
+URING = """#!/usr/bin/perl
+my $parameters = chr(0) x 120;
+my $context = pack 'Q', 0;
+print 'io_uring_setup: ', (syscall(425, 1, $parameters) < 0 ? $! : 'done'), qq(\\n);
+print 'io_setup: ', (syscall(206, 1, $context) < 0 ? $! : 'done'), qq(\\n);
+"""
+
 
 def send(container: Container, first: int, count: int) -> None:
     container.send(
@@ -63,6 +71,16 @@ def test_the_agent_cannot_connect_to_a_network_and_the_shipper_can(container: Co
     assert "Connection refused" in probe(container, SHIP, connect).stdout
 
 
+@pytest.mark.parametrize("unit", [AGENT, SHIP])
+def test_io_uring_is_taken_away(container: Container, unit: str) -> None:
+    """Sockets that it opens would not pass the filter of address families. Outside of the units it is there."""
+    container.write("/usr/local/bin/uring", URING, 0o755)
+    assert container.run("uring").stdout == "io_uring_setup: done\nio_setup: done\n"
+    said = probe(container, unit, "uring").stdout
+    for call in ("io_uring_setup", "io_setup"):
+        assert f"{call}: Operation not permitted" in said and f"{call}: done" not in said
+
+
 def test_the_agent_can_write_its_own_folder_only(container: Container) -> None:
     said = probe(
         container, AGENT, "touch /var/lib/edgemon/mine && echo fine; touch /etc/theirs"
@@ -95,7 +113,7 @@ def test_the_watchdog_restarts_an_agent_that_does_not_turn(container: Container)
 
 
 def stored_rows(container: Container) -> int:
-    """Predictions counted by windows that reached the folder sink or are in the spool."""
+    """Predictions counted by windows that are in the spool."""
     spool = container.run("edgemon", "spool", "cat", "--kind", "agg", check=False).stdout
     counted = 0
     for line in spool.splitlines():
@@ -193,14 +211,25 @@ def test_upgrade_and_downgrade_keep_the_spool_then_removal_and_purge(
 
     configuration = container.root / "etc/edgemon/edgemon.toml"
     configuration.write_text(configuration.read_text() + "\n# edited here\n")
-    container.run("systemctl", "stop", SHIP)
-    send(container, 3000, 300)
+    # Nobody ships, neither now nor after dpkg: what is stored stays to be counted.
+    container.run("systemctl", "disable", "--now", SHIP)
     before = stored_rows(container)
-    for package in ("/var/newer.deb", f"/dist/{DEB.name}"):
+    send(container, 3000, 300)
+    for number, (package, version) in enumerate(
+        (("/var/newer.deb", "99.0"), (f"/dist/{DEB.name}", VERSION)), 1
+    ):
+        pid = container.show(AGENT, "MainPID")
         container.run("dpkg", "--force-confold", "-i", package)
         container.wait_active(AGENT)
-    container.run("systemctl", "stop", SHIP)
-    assert stored_rows(container) >= before
+        assert container.show(AGENT, "MainPID") != pid
+        shown = container.run("dpkg-query", "--show", "--showformat=${Version}", "edgemon")
+        assert shown.stdout == version
+        # The window that was open is stored by the stop; the one before stays stored.
+        assert stored_rows(container) - before == 300 * number
+        assert container.run("systemctl", "is-active", SHIP, check=False).stdout == "inactive\n"
+        send(container, 3000 + 300 * number, 300)
+    container.run("systemctl", "stop", AGENT)
+    assert stored_rows(container) - before == 900
     assert "# edited here" in configuration.read_text()
     assert container.run("edgemon", "spool", "verify", check=False).returncode == 0
 
