@@ -3,7 +3,8 @@
 #   install.sh edgemon_VERSION_ARCH.deb         on Debian and its kind: by dpkg
 #   install.sh edgemon-VERSION-linux-ARCH       anywhere: the single file, user, folders and units by hand
 #   install.sh --uninstall [--purge]            takes it away; --purge: with what was collected, and the configuration
-# Options: --no-start, and --root DIR for an image that is being made (implies --no-start; nothing is run in it).
+# Given to what is there already it upgrades: what is enabled or ran is started again, what is disabled stays so.
+# Options: --no-start (stopped until the next boot), and --root DIR for an image that is being made (nothing is run in it).
 # For POSIX sh and busybox.
 set -eu
 
@@ -20,7 +21,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 systemd() { [ -z "$root" ] && [ -d "${EDGEMON_SYSTEMD_RUNS:-/run/systemd/system}" ] && have systemctl; }
 
 usage() {
-    sed -n '2,7s/^# \{0,1\}//p' "$0"
+    sed -n '2,8s/^# \{0,1\}//p' "$0"
     exit "$1"
 }
 
@@ -73,10 +74,20 @@ named() {
     esac
 }
 machine() { echo "${EDGEMON_MACHINE:-$(uname -m)}"; }
-# major.minor of glibc, empty where there is another C library.
+# major.minor of glibc, empty where there is another C library. $1: class and machine of what is to be installed.
 glibc() {
     if [ -n "${EDGEMON_GLIBC:-}" ]; then
         echo "$EDGEMON_GLIBC"
+    elif [ -n "$root" ]; then
+        # Nothing of an image is run: the library's own words say it.
+        for library in "$root"/lib/libc.so.6 "$root"/lib/*/libc.so.6 "$root"/lib64/libc.so.6 \
+            "$root"/usr/lib/libc.so.6 "$root"/usr/lib/*/libc.so.6 "$root"/usr/lib64/libc.so.6; do
+            [ -e "$library" ] || continue
+            [ "$(elf "$library")" = "$1" ] || continue
+            LC_ALL=C tr -c ' -~' '\n' < "$library" |
+                sed -n 's/^GNU C Library .* version \([0-9][0-9]*\.[0-9][0-9]*\).*/\1/p'
+            return 0
+        done
     elif have getconf; then
         getconf GNU_LIBC_VERSION 2>/dev/null | sed -n 's/^glibc //p'
     else
@@ -105,11 +116,35 @@ check_machine() { # $1: class and machine of what is to be installed
         case "$here-$(machine)" in "01 0028-aarch64") echo ", under a 64-bit kernel" ;; esac
     ): take the other file, nothing was installed"
 }
-check_glibc() { # $1: what it needs
-    [ -z "$root" ] || return 0
-    found=$(glibc)
+check_glibc() { # $1: what it needs, $2: class and machine of what is to be installed
+    found=$(glibc "$2")
     [ -n "$found" ] || die "there is no glibc here (musl?), and edgemon needs $1 or newer: nothing was installed"
     ! older "$found" "$1" || die "glibc here is $found, edgemon needs $1 or newer: nothing was installed"
+}
+
+# -- units
+
+# In the order in which they are started: a socket belongs to the agent that starts after it.
+UNITS="edgemon-agent.socket edgemon-metrics.socket edgemon-agent.service edgemon-ship.service edgemon-burst.timer"
+
+active() { # which of them run
+    for unit in $UNITS; do
+        if systemctl is-active --quiet "$unit"; then echo "$unit"; fi
+    done
+}
+stop_all() {
+    # shellcheck disable=SC2086  # words are wanted
+    systemctl stop edgemon-burst.timer edgemon-burst.service $UNITS 2>/dev/null || true
+}
+start_those() { # $1: what ran before; with what is enabled it is what shall run
+    wanted=""
+    for unit in $UNITS; do
+        if echo "$1" | grep -qx "$unit" || systemctl is-enabled --quiet "$unit" 2>/dev/null; then
+            wanted="$wanted $unit"
+        fi
+    done
+    # shellcheck disable=SC2086  # words are wanted
+    [ -z "$wanted" ] || systemctl start $wanted
 }
 
 # -- take away
@@ -182,14 +217,14 @@ units_from() { # the folder of the units: beside the script, or in the sources
 install_file() {
     kind=$(elf "$file") || die "$file is no program, and no .deb"
     check_machine "$kind"
-    check_glibc "$FLOOR"
+    check_glibc "$FLOOR" "$kind"
     mkdir -p "$root/usr/local/bin" "$root/etc/edgemon"
     make_user
     ids=$(sed -n 's/^edgemon:[^:]*:\([0-9]*\):\([0-9]*\):.*/\1:\2/p' "$root/etc/passwd")
     mkdir -p "$root/var/lib/edgemon"
     chmod 0750 "$root/var/lib/edgemon"
     chown "$ids" "$root/var/lib/edgemon"
-    if systemd; then systemctl stop edgemon-agent.service edgemon-ship.service 2>/dev/null || true; fi
+    if systemd; then stop_all; fi
     # Never half a file under that name.
     cp "$file" "$root/usr/local/bin/.edgemon.new"
     chmod 0755 "$root/usr/local/bin/.edgemon.new"
@@ -205,6 +240,12 @@ install_file() {
     fi
     if [ -d "$root/etc/systemd" ] || systemd; then
         units=$(units_from)
+        first=""
+        if systemd; then
+            for name in edgemon-agent.service edgemon-ship.service; do
+                systemctl cat "$name" >/dev/null 2>&1 || first="$first $name"
+            done
+        fi
         mkdir -p "$root/etc/systemd/system"
         for unit in "$units"/edgemon-*; do
             name=$(basename "$unit")
@@ -223,8 +264,10 @@ install_file() {
         done
         if systemd; then
             systemctl daemon-reload
-            systemctl enable edgemon-agent.service edgemon-ship.service >/dev/null 2>&1 ||
-                say "the units could not be enabled: systemctl enable edgemon-agent edgemon-ship"
+            # The first time: enabled. Later it is as the administrator wants it.
+            # shellcheck disable=SC2086  # words are wanted
+            [ -z "$first" ] || systemctl enable $first >/dev/null 2>&1 ||
+                say "the units could not be enabled: systemctl enable$first"
         fi
     fi
 }
@@ -239,8 +282,9 @@ install_deb() {
     armv6* | armv5* | armv4*) check_machine "01 0028" ;;
     esac
     [ "$wanted" = "$here" ] || die "$file is for $wanted, Debian here is $here: take the other file, nothing was installed"
-    check_glibc "$(echo "$fields" | sed -n 's/^Depends:.*libc6 (>= \([0-9.]*\)).*/\1/p')"
-    DEBIAN_FRONTEND=noninteractive dpkg --install --force-confold "$file"
+    check_glibc "$(echo "$fields" | sed -n 's/^Depends:.*libc6 (>= \([0-9.]*\)).*/\1/p')" ""
+    # It starts nothing; that is done below, after the self-test.
+    EDGEMON_START=no DEBIAN_FRONTEND=noninteractive dpkg --install --force-confold "$file"
 }
 
 if [ -n "$uninstall" ]; then
@@ -248,6 +292,8 @@ if [ -n "$uninstall" ]; then
     exit 0
 fi
 [ -r "$file" ] || die "cannot read $file"
+ran=""
+if systemd; then ran=$(active); fi
 case "$file" in
 *.deb) install_deb ;;
 *) install_file ;;
@@ -258,9 +304,12 @@ if [ -n "$root" ]; then
 fi
 
 program=$(command -v edgemon || echo /usr/local/bin/edgemon)
-"$program" selftest --config "$config" || die "it is installed, but the self-test failed: see above"
+"$program" selftest --config "$config" ||
+    die "it is installed, but the self-test failed, so nothing was started: see above"
 if [ -n "$start" ] && systemd; then
-    systemctl restart edgemon-agent.service edgemon-ship.service
+    start_those "$ran"
+    # Whoever has disabled the agent is not told that it does not answer.
+    systemctl is-active --quiet edgemon-agent.service || exit 0
     tries=0
     until "$program" status --config "$config" >/dev/null 2>&1 || [ $tries -ge 20 ]; do
         tries=$((tries + 1))

@@ -28,6 +28,13 @@ def header(bits: int, machine: int) -> bytes:
 
 
 ARM32, ARM64, X86 = header(32, 0x28), header(64, 0xB7), header(64, 0x3E)
+GLIBC = b"\0x\0GNU C Library (Debian GLIBC %s-9+deb12u10) stable release version %s.\nCopyright"
+LIBC = "lib/aarch64-linux-gnu/libc.so.6"
+
+
+def has_glibc(file: Path, kind: bytes, version: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(kind + GLIBC % (version, version))
 
 
 @pytest.fixture(params=SHELLS, ids=" ".join)
@@ -40,11 +47,12 @@ def shell(request: pytest.FixtureRequest) -> list[str]:
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    """The root of a 64-bit ARM system with systemd, and with a user whose number is taken."""
+    """The root of a 64-bit ARM system with glibc and systemd, and with a user whose number is taken."""
     root = tmp_path / "image"
     for folder in ("bin", "etc/systemd/system", "usr/local"):
         (root / folder).mkdir(parents=True)
     (root / "bin/sh").write_bytes(ARM64)
+    has_glibc(root / LIBC, ARM64, b"2.36")
     (root / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nsome:x:999:999::/:/bin/sh\n")
     (root / "etc/group").write_text("root:x:0:\nsome:x:999:\n")
     return root
@@ -109,6 +117,7 @@ def test_armv6_is_refused(shell: list[str], image: Path, tmp_path: Path) -> None
     binary = tmp_path / "edgemon-0.1.0-linux-armhf"
     binary.write_bytes(ARM32)
     (image / "bin/sh").write_bytes(ARM32)
+    has_glibc(image / "lib/libc.so.6", ARM32, b"2.36")
     before = files(image)
     refused(run(shell, "--root", image, binary, EDGEMON_MACHINE="armv6l"), "armv6l", "ARMv7")
     assert files(image) == before
@@ -139,6 +148,58 @@ def test_an_old_glibc_is_refused(shell: list[str], tmp_path: Path) -> None:
     assert not Path("/usr/local/bin/edgemon").exists()
 
 
+@pytest.mark.parametrize("place", [LIBC, "lib/libc.so.6", "usr/lib64/libc.so.6"])
+def test_an_image_with_an_old_glibc_is_refused(
+    shell: list[str], image: Path, tmp_path: Path, place: str
+) -> None:
+    """Whatever this machine has, and whatever another processor's programs find in the image."""
+    file = tmp_path / "edgemon"
+    file.write_bytes(ARM64)
+    (image / LIBC).unlink()
+    has_glibc(image / "lib/arm-linux-gnueabihf/libc.so.6", ARM32, b"2.41")
+    has_glibc(image / place, ARM64, b"2.31")
+    before = files(image)
+    refused(run(shell, "--root", image, file), "2.31", "2.35")
+    assert files(image) == before
+    has_glibc(image / place, ARM64, b"2.35")
+    assert run(shell, "--root", image, file).returncode == 0
+
+
+def test_musl_is_refused(shell: list[str], image: Path, tmp_path: Path) -> None:
+    (image / LIBC).unlink()
+    (image / "lib/ld-musl-aarch64.so.1").write_bytes(ARM64 + b"musl libc")
+    before = files(image)
+    file = tmp_path / "edgemon"
+    file.write_bytes(ARM64)
+    refused(run(shell, "--root", image, file), "musl", "2.35")
+    assert files(image) == before
+
+    shutil.copy("/bin/true", file)
+    says_no = tmp_path / "bin/getconf"  # as that of musl does
+    says_no.parent.mkdir()
+    says_no.write_text("#!/bin/sh\necho getconf: GNU_LIBC_VERSION: unknown variable >&2\nexit 1\n")
+    says_no.chmod(0o755)
+    path = f"{says_no.parent}:{os.environ['PATH']}"
+    refused(run(shell, file, PATH=path), "musl", "2.35")
+    assert not Path("/usr/local/bin/edgemon").exists()
+
+
+def test_the_glibc_of_an_image_is_read_from_its_library(shell: list[str], tmp_path: Path) -> None:
+    """This machine's own, as a file."""
+    with open("/proc/self/maps") as maps:
+        library = next(line.split()[-1] for line in maps if "/libc.so.6" in line)
+    (tmp_path / "image/bin").mkdir(parents=True)
+    (tmp_path / "image/lib").mkdir()
+    shutil.copy("/bin/sh", tmp_path / "image/bin/sh")
+    shutil.copy(library, tmp_path / "image/lib/libc.so.6")
+    shown = tmp_path / "shown.sh"
+    shown.write_text(SCRIPT.read_text().partition("# -- units")[0] + 'glibc "$(userland)"\n')
+    said = subprocess.check_output(
+        [*shell, str(shown), "--root", str(tmp_path / "image"), "any"], text=True
+    )
+    assert f"glibc {said}" == f"{os.confstr('CS_GNU_LIBC_VERSION')}\n"
+
+
 def test_no_program_is_refused(shell: list[str], image: Path, tmp_path: Path) -> None:
     file = tmp_path / "edgemon"
     file.write_text("#!/bin/sh\n")
@@ -146,18 +207,32 @@ def test_no_program_is_refused(shell: list[str], image: Path, tmp_path: Path) ->
     assert done.returncode == 1 and "no program" in done.stderr
 
 
+def package(folder: Path, arch: str) -> Path:
+    """A .deb for that processor with nothing in it."""
+    tree = folder / "tree"
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "DEBIAN/control").write_text(
+        f"Package: edgemon\nVersion: 0\nArchitecture: {arch}\nMaintainer: x\nDescription: x\n"
+        "Depends: libc6 (>= 2.35), passwd\n"
+    )
+    deb = folder / f"edgemon_0_{arch}.deb"
+    subprocess.run(["dpkg-deb", "--build", str(tree), str(deb)], check=True, capture_output=True)
+    return deb
+
+
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg-deb")
+def test_a_deb_on_armv6_is_refused(shell: list[str], tmp_path: Path) -> None:
+    """Raspbian calls its packages armhf too."""
+    deb = package(tmp_path, "armhf")
+    said = run(shell, deb, EDGEMON_DEB_ARCH="armhf", EDGEMON_MACHINE="armv6l")
+    refused(said, "armv6l", "ARMv7")
+
+
 @pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg-deb")
 def test_a_deb_of_another_processor_or_for_a_newer_glibc_is_refused(
     shell: list[str], tmp_path: Path
 ) -> None:
-    tree = tmp_path / "tree"
-    (tree / "DEBIAN").mkdir(parents=True)
-    (tree / "DEBIAN/control").write_text(
-        "Package: edgemon\nVersion: 0\nArchitecture: arm64\nMaintainer: x\nDescription: x\n"
-        "Depends: libc6 (>= 2.35), passwd\n"
-    )
-    deb = tmp_path / "edgemon_0_arm64.deb"
-    subprocess.run(["dpkg-deb", "--build", str(tree), str(deb)], check=True, capture_output=True)
+    deb = package(tmp_path, "arm64")
     refused(run(shell, deb, EDGEMON_DEB_ARCH="armhf"), "arm64", "armhf")
     refused(run(shell, deb, EDGEMON_DEB_ARCH="arm64", EDGEMON_GLIBC="2.31"), "2.31", "2.35")
 

@@ -58,6 +58,14 @@ def purge(container: Container) -> None:
     assert units.stdout == ""
 
 
+def states(container: Container, *units: str) -> dict[str, tuple[str, str]]:
+    """Of each unit whether it is enabled, and whether it runs."""
+    return {
+        unit: (container.show(unit, "UnitFileState"), container.show(unit, "ActiveState"))
+        for unit in units
+    }
+
+
 def unpacked(container: Container) -> list[Path]:
     return list(container.root.glob("var/lib/edgemon/unpacked-edgemon-agent/_MEI*"))
 
@@ -140,6 +148,59 @@ def test_what_was_disabled_stays_so_when_the_package_comes_back(bare: Container)
     bare.wait_active(AGENT)
     assert bare.show(SHIP, "UnitFileState") == "disabled"
     assert bare.run("systemctl", "is-active", SHIP, check=False).stdout == "inactive\n"
+    purge(bare)
+
+
+@pytest.mark.parametrize("file", [FILE, DEB.name], ids=["file", "deb"])
+def test_an_upgrade_keeps_what_is_disabled_and_what_runs(bare: Container, file: str) -> None:
+    """Bursts in place of the shipper, a socket that was started by hand: as before, and then the agent disabled too."""
+    timer, socket = "edgemon-burst.timer", "edgemon-agent.socket"
+    install(bare, file)
+    bare.run("systemctl", "disable", "--now", SHIP)
+    bare.run("systemctl", "enable", "--now", timer)
+    bare.run("systemctl", "stop", AGENT)
+    bare.run("systemctl", "start", socket, AGENT)
+    before = states(bare, AGENT, SHIP, timer, socket)
+    assert before == {
+        AGENT: ("enabled", "active"), SHIP: ("disabled", "inactive"),
+        timer: ("enabled", "active"), socket: ("disabled", "active"),
+    }  # fmt: skip
+    pid = bare.show(AGENT, "MainPID")
+    said = bare.run("sh", "/kit/install.sh", f"/dist/{file}").stdout
+    assert "checks done: 0 failed" in said and "  agent    alive" in said
+    assert states(bare, AGENT, SHIP, timer, socket) == before
+    assert bare.show(AGENT, "MainPID") != pid
+
+    bare.run("systemctl", "stop", socket)
+    bare.run("systemctl", "disable", "--now", AGENT)
+    bare.run("sh", "/kit/install.sh", f"/dist/{file}")
+    assert states(bare, AGENT, SHIP) == dict.fromkeys((AGENT, SHIP), ("disabled", "inactive"))
+    purge(bare)
+
+
+@pytest.mark.parametrize("file", [FILE, DEB.name], ids=["file", "deb"])
+def test_nothing_starts_before_it_shall(bare: Container, file: str) -> None:
+    """With --no-start never; else not before a self-test that passes."""
+    said = bare.run("sh", "/kit/install.sh", "--no-start", f"/dist/{file}").stdout
+    assert "checks done: 0 failed" in said and "alive" not in said
+    assert states(bare, AGENT, SHIP) == dict.fromkeys((AGENT, SHIP), ("enabled", "inactive"))
+
+    good = (bare.root / CONFIG[1:]).read_text()
+    bare.write(CONFIG, "[agent]\nunknown = 1\n")
+    done = bare.run("sh", "/kit/install.sh", f"/dist/{file}", check=False)
+    assert done.returncode == 1 and "nothing was started" in done.stderr
+    assert states(bare, AGENT, SHIP) == dict.fromkeys((AGENT, SHIP), ("enabled", "inactive"))
+    bare.write(CONFIG, good)
+    install(bare, file)
+    purge(bare)
+
+
+def test_dpkg_alone_starts_it_unless_told_not_to(bare: Container) -> None:
+    bare.run("env", "EDGEMON_START=no", "dpkg", "--install", f"/dist/{DEB.name}")
+    assert states(bare, AGENT, SHIP) == dict.fromkeys((AGENT, SHIP), ("enabled", "inactive"))
+    bare.run("dpkg", "--install", f"/dist/{DEB.name}")
+    for unit in (AGENT, SHIP):
+        bare.wait_active(unit)
     purge(bare)
 
 
