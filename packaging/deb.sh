@@ -38,6 +38,9 @@ TEXT
 # The newest glibc symbol that any file asks for is the oldest glibc that it runs on.
 glibc=$(find "$tree/usr/lib/edgemon" -type f -exec sh -c 'readelf -VW "$1" 2>/dev/null || true' _ {} \; |
     grep -oE 'GLIBC_[0-9]+\.[0-9]+' | sort -uV | tail -1 | cut -d_ -f2)
+# The program that starts Python may ask for the system's zlib, before those that are bundled can be found.
+zlib=""
+if readelf -dW "$tree/usr/lib/edgemon/edgemon" | grep -q 'NEEDED.*libz\.so'; then zlib=", zlib1g"; fi
 install -m 0755 packaging/debian/postinst packaging/debian/prerm packaging/debian/postrm "$tree/DEBIAN/"
 echo /etc/edgemon/edgemon.toml > "$tree/DEBIAN/conffiles"
 cat > "$tree/DEBIAN/control" <<TEXT
@@ -46,7 +49,7 @@ Version: $version
 Architecture: $arch
 Maintainer: The edgemon founders <maintainers@edgemon.example>
 Installed-Size: $(du -k -s --apparent-size "$tree/usr" | cut -f1)
-Depends: libc6 (>= $glibc), passwd
+Depends: libc6 (>= $glibc), passwd$zlib
 Section: misc
 Priority: optional
 Description: monitor for machine-learning models on small devices

@@ -2,6 +2,7 @@
 
 It is derived from what PyInstaller put in: each Python module is traced to its distribution, modules of the standard
 library to CPython, and each shared library stands with its checksum, and its version where the interpreter knows it.
+PyInstaller's bootloader is part of every program that it makes.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from typing import Any
 Component = dict[str, Any]
 
 
-def write(path: str, modules: list[str], binaries: list[tuple[str, str]]) -> None:
-    """modules: dotted names. binaries: (name in the bundle, path of the file that it was taken from)."""
+def write(path: str, modules: list[str], binaries: list[tuple[str, str]], pyinstaller: str) -> None:
+    """modules: dotted names. binaries: (name in the bundle, path of the file). pyinstaller: the version of what bundled
+    them, whose bootloader is the program that starts all this."""
     owners = metadata.packages_distributions()
     names: set[str] = set()
     for top in {name.partition(".")[0] for name in modules} | {_top(name) for name, _ in binaries}:
@@ -30,6 +32,12 @@ def write(path: str, modules: list[str], binaries: list[tuple[str, str]]) -> Non
     components.append(
         _component("platform", "CPython", version, f"pkg:generic/cpython@{version}", "PSF-2.0")
     )
+    components.append(
+        _component(
+            "library", "PyInstaller bootloader", pyinstaller, f"pkg:pypi/pyinstaller@{pyinstaller}",
+            "GPL-2.0-or-later WITH Bootloader-exception",
+        )
+    )  # fmt: skip
     components += [
         _library(name, source) for name, source in sorted(binaries) if _top(name) == name
     ]

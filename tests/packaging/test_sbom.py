@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import subprocess
 import sys
 import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.packaging.conftest import Binary
 
 PACKAGING = Path(__file__).parent.parent.parent / "packaging"
 TYPES = {"application", "framework", "library", "container", "platform", "operating-system", "file"}
@@ -31,6 +34,7 @@ def bill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         str(tmp_path / "bill.json"),
         ["json", "edgemon.cli", "paho.mqtt.client", "zstandard.backend_c"],
         [("libssl.so.3", str(library)), ("edgemon/_core/ks.so", str(extension))],
+        "6.22.3",
     )
     read: dict[str, Any] = json.loads((tmp_path / "bill.json").read_text())
     return read
@@ -52,11 +56,41 @@ def test_it_has_what_the_schema_requires(bill: dict[str, Any]) -> None:
 
 def test_it_names_what_is_bundled_and_nothing_else(bill: dict[str, Any]) -> None:
     found = {component["name"]: component for component in bill["components"]}
-    assert set(found) == {"zstandard", "paho-mqtt", "CPython", "libssl.so.3"}
+    assert set(found) == {
+        "zstandard", "paho-mqtt", "CPython", "PyInstaller bootloader", "libssl.so.3"
+    }  # fmt: skip
+    assert found["PyInstaller bootloader"]["purl"] == "pkg:pypi/pyinstaller@6.22.3"
     assert found["CPython"]["version"] == sys.version.split()[0]
     assert re.fullmatch(r"pkg:pypi/paho-mqtt@2\.\d.*", found["paho-mqtt"]["purl"])
     digest = hashlib.sha256(b"a library").hexdigest()
     assert found["libssl.so.3"]["hashes"] == [{"alg": "SHA-256", "content": digest}]
+
+
+@pytest.mark.slow
+def test_it_covers_every_shared_object_of_the_package(binary: Binary, tmp_path: Path) -> None:
+    """A library by its name and content; an extension by the distribution, or the interpreter, that it is part of."""
+    beside = Path(f"{binary.deb}.cdx.json").read_text()
+    subprocess.run(["dpkg-deb", "-x", str(binary.deb), str(tmp_path)], check=True)
+    assert (tmp_path / "usr/share/doc/edgemon/edgemon.cdx.json").read_text() == beside
+    bill: dict[str, Any] = json.loads(beside)
+    found = {component["name"]: component for component in bill["components"]}
+    folder = tmp_path / "usr/lib/edgemon/_internal"
+    owners = {"edgemon": "edgemon", f"python{sys.version_info[0]}": "CPython"}
+    libraries = set()
+    for file in folder.rglob("*.so*"):
+        if file.parent == folder and not file.is_symlink() and ".cpython-" not in file.name:
+            libraries.add(file.name)
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            assert found[file.name]["hashes"] == [{"alg": "SHA-256", "content": digest}], file.name
+            continue
+        top = file.relative_to(folder).parts[0].partition(".")[0]
+        owner = owners.get(top, top)
+        assert owner in found or owner == bill["metadata"]["component"]["name"], file
+    assert {"libssl.so.3", "libpython3.11.so.1.0"} <= libraries
+    assert {name for name in found if ".so" in name} == libraries
+    # The program that starts it all.
+    started = (tmp_path / "usr/lib/edgemon/edgemon").read_bytes()
+    assert b"_PYI_" in started and found["PyInstaller bootloader"]["version"]
 
 
 def test_every_module_that_works_on_a_device_is_bundled(monkeypatch: pytest.MonkeyPatch) -> None:
