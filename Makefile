@@ -7,6 +7,8 @@ CORE_SOURCES := setup.py pyproject.toml $(wildcard csrc/*.[ch] csrc/include/*.h)
 C_STRICT := -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wvla -Werror
 
 ARCH   ?= host
+# As in the names of the files that are made here.
+HOST   := $(patsubst armv7l,armhf,$(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(shell uname -m))))
 
 .PHONY: help run test test-search test-connectors test-slow test-soak test-arm test-vm failures fuzz lint bench build wheel binary ks-null clean
 help:  ## what can be made
@@ -39,7 +41,8 @@ test-search: $(VENV)/.test  ## the same tests, their random cases drawn anew
 test-connectors: $(VENV)/.test $(VENV)/.test-connectors  ## the connectors with every framework (PyTorch, Keras, JAX: two gigabytes)
 	$(BIN)/python -m pytest -n 0 tests/connectors
 
-test-slow: $(VENV)/.test  ## the slow proofs
+test-slow: $(VENV)/.test  ## the slow proofs, of this machine's binary too
+	[ -e "$$(echo dist/edgemon-*-linux-$(HOST))" ] || $(MAKE) --no-print-directory binary ARCH=host
 	$(BIN)/python -m pytest -m slow --hypothesis-profile=search --ignore=tests/soak
 
 test-soak: $(VENV)/.test  ## a day of a device in nine minutes: memory flat, nothing lost, no false alarm (needs mosquitto and a free core)
@@ -53,7 +56,9 @@ failures: $(VENV)/.test  ## inject every failure of docs/failures.md, and write 
 fuzz: $(VENV)/.test  ## fuzz the decoders of the ingest protocol (clang; EDGEMON_FUZZ_SECONDS of each, 300)
 	$(BIN)/python -m pytest -n 0 -m slow tests/ingest/test_fuzz.py
 
-test-arm: $(VENV)/.test  ## arm64 and armhf binaries from `make binary`, run under emulation
+test-arm: $(VENV)/.test  ## arm64 and armhf binaries, run under emulation (root, where `make binary` has not made them)
+	[ -e "$$(echo dist/edgemon_*_arm64.deb)" ] || $(MAKE) --no-print-directory binary ARCH=arm64
+	[ -e "$$(echo dist/edgemon_*_armhf.deb)" ] || $(MAKE) --no-print-directory binary ARCH=armhf
 	$(BIN)/python -m pytest -m slow -n 0 tests/packaging/test_arm.py tests/packaging/test_single_file.py tests/packaging/test_wheel.py
 
 test-vm: $(VENV)/.test  ## the arm64 .deb on an emulated machine with 128 MB, through a power cut (root)
