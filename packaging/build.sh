@@ -45,8 +45,8 @@ if [ "$arch" = host ]; then
     quietly "$python" -m pip wheel --no-deps --no-build-isolation --wheel-dir "$work/wheel" "$sdist"
     env=$work/env
     [ -e "$env/bin/python" ] || "$PYTHON" -m venv "$env"
-    quietly "$env/bin/pip" install --quiet $(extra s3 | tr -d ' ') $(extra binary | tr -d ' ') $(extra "" | tr -d ' ')
-    quietly "$env/bin/pip" install --quiet --no-deps --force-reinstall "$work/wheel"/*.whl
+    quietly "$env/bin/python" -m pip install --quiet $(extra s3 | tr -d ' ') $(extra binary | tr -d ' ') $(extra "" | tr -d ' ')
+    quietly "$env/bin/python" -m pip install --quiet --no-deps --force-reinstall "$work/wheel"/*.whl
     interpreter=("$env/bin/python")
     project=$PWD
 else
