@@ -120,9 +120,7 @@ class PluginCollector:
             self._refused(self.settings.name, end.text)
         delay_s = self._backoff.next_delay()
         self._next_start = self._now + delay_s
-        log.warning(
-            f"plugin {self.settings.name} {end.text}; it is started again in {delay_s:.1f} s"
-        )
+        log.warning(f"{end.of(self.settings.name)}; it is started again in {delay_s:.1f} s")
 
     def _start(self) -> None:
         self._next_start = NEVER

@@ -57,6 +57,10 @@ class End(NamedTuple):
     reason: str
     text: str
 
+    def of(self, name: str) -> str:
+        """The line with the plugin's name before it."""
+        return f"plugin {name}{':' if self.reason == 'not_started' else ''} {self.text}"
+
 
 class Owner(Protocol):
     """What a process reports, from inside start(), handle() and tick()."""

@@ -127,7 +127,7 @@ class PluginSink:
         elif end.reason != STOPPED:
             had, self._key = self._key is not None, None
             self._up = False
-            self._events.on_down(f"plugin {self._process.settings.name} {end.text}", by_peer=had)
+            self._events.on_down(end.of(self._process.settings.name), by_peer=had)
 
     def _go_down(self, reason: str, *, by_peer: bool) -> None:
         """Its process is let go; start() begins another."""

@@ -63,6 +63,27 @@ def test_one_that_others_may_write_is_off_and_told_and_all_else_works(
     assert [row["message"] for row in told] == [f'soil: everybody may write "{path}": chmod o-w']
 
 
+def test_a_sink_that_others_may_write_is_not_started_and_status_says_so(
+    devices: list[Device], short_tmp: Path
+) -> None:
+    path = program(short_tmp)
+    path.chmod(0o757)
+    sink = f'[ship]\nsink = "plugin"\n[plugins.mine]\nkind = "sink"\ncommand = ["{path}"]\n'
+    device = started(devices, short_tmp, sink)
+    problem = f'everybody may write "{path}": chmod o-w'
+
+    def shown() -> str:
+        done = subprocess.run([*EDGEMON, "status"], cwd=short_tmp, capture_output=True, text=True)
+        return " ".join(done.stdout.split())  # as one line: it is wrapped
+
+    said = wait_for(lambda: found if problem in (found := shown()) else "", what="the refusal")
+    assert f"plugin: NOT connected, 0 batches shipped; last error: plugin mine: {problem};" in said
+    assert "mine sink NOT running" in said and f" mine: {problem} dropped and refused" in said
+    assert "edgemon_plugin_refused_starts_total" in said
+    assert device.stop() == 0
+    assert f"plugin mine: {problem}" in device.log()
+
+
 def test_the_examples_collect_beside_edgemons_own(
     devices: list[Device],
     short_tmp: Path,
