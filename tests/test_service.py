@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,30 @@ def manager(short_tmp: Path) -> Iterator[socket.socket]:
         yield listening
 
 
+LIMIT_S = 0.2  # the manager's; ALIVE is due twice as often
+# What it is told by SIGUSR1: its loop stands still until a line comes, while a thread runs as it likes.
+PROGRAM = f"""
+import signal, sys, threading, time
+from edgemon.cli import main
+
+def stand_still(*_):
+    go_on = threading.Event()
+
+    def run_beside():
+        time.sleep({3 * LIMIT_S})
+        print("a thread ran", flush=True)
+        sys.stdin.readline()
+        go_on.set()
+
+    print("the loop stands still", flush=True)
+    threading.Thread(target=run_beside).start()
+    go_on.wait()
+
+signal.signal(signal.SIGUSR1, stand_still)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @pytest.fixture(params=["agent", "ship"])
 def process(
     request: pytest.FixtureRequest, short_tmp: Path, manager: socket.socket
@@ -32,17 +57,18 @@ def process(
     (short_tmp / "edgemon.toml").write_text(CONFIG)
     environment = os.environ | {
         "NOTIFY_SOCKET": manager.getsockname(),
-        "WATCHDOG_USEC": "200000",
+        "WATCHDOG_USEC": f"{LIMIT_S * 1e6:.0f}",
     }
-    started = subprocess.Popen(
-        [sys.executable, "-m", "edgemon", request.param],
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, request.param],
         cwd=short_tmp,
         env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-    )
-    yield started
-    started.kill()
-    started.wait()
+    ) as started:
+        yield started
+        started.kill()
 
 
 def until(manager: socket.socket, wanted: str) -> list[str]:
@@ -64,13 +90,42 @@ def test_ready_then_alive_then_stopping(
     assert process.wait(20) == 0
 
 
-def test_a_loop_that_does_not_turn_says_nothing(
+def waiting(manager: socket.socket) -> list[str]:
+    """What has been said and not been read."""
+    said: list[str] = []
+    timeout_s = manager.gettimeout()
+    manager.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            said.append(manager.recv(100).decode())
+    manager.settimeout(timeout_s)
+    return said
+
+
+def test_a_loop_that_stands_still_says_nothing_though_its_process_lives(
+    manager: socket.socket, process: subprocess.Popen[bytes]
+) -> None:
+    assert process.stdin is not None and process.stdout is not None
+    until(manager, service.READY)
+    until(manager, service.ALIVE)
+    process.send_signal(signal.SIGUSR1)
+    assert process.stdout.readline() == b"the loop stands still\n"
+    waiting(manager)  # from before
+    assert process.stdout.readline() == b"a thread ran\n"
+    assert waiting(manager) == []
+    process.stdin.write(b"go on\n")
+    process.stdin.flush()
+    until(manager, service.ALIVE)
+    until(manager, service.ALIVE)
+
+
+def test_a_process_that_is_stopped_says_nothing(
     manager: socket.socket, process: subprocess.Popen[bytes]
 ) -> None:
     until(manager, service.READY)
     until(manager, service.ALIVE)
     process.send_signal(signal.SIGSTOP)
-    manager.settimeout(0.6)  # six times as long as it may be silent
+    manager.settimeout(3 * LIMIT_S)
     with pytest.raises(TimeoutError):
         for _ in range(10):  # what was on its way
             manager.recv(100)
