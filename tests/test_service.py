@@ -96,7 +96,7 @@ def waiting(manager: socket.socket) -> list[str]:
     timeout_s = manager.gettimeout()
     manager.setblocking(False)
     with suppress(BlockingIOError):
-        while True:
+        for _ in range(1_000):
             said.append(manager.recv(100).decode())
     manager.settimeout(timeout_s)
     return said
