@@ -74,7 +74,7 @@ class ShipProcess:
             self._fs,
             config.spool.dir,
             config.spool.quarantine_size_bytes,
-            on_freed=lambda: nudge(agent_socket),
+            on_freeable=lambda: nudge(agent_socket),
             note=lambda note: self._refused.note(note),
         )
         self._refused = Refused(

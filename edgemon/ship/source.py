@@ -22,9 +22,8 @@ class SpoolSource:
     A spool that is wiped and made anew counts from 1 again, under another stream id. The old cursor
     must then never be stored: the agent would free what nobody has.
 
-    on_freed: called after the cursor on disk passed the end of a segment, as far as one was read to its end: there is
-    something to free. A cursor that moves within a segment is nobody's business: on an idle device each batch would
-    wake the agent once more.
+    on_freeable: called after the cursor on disk passed the end of a segment, as far as one was read to its end. A cursor
+    that moves within a segment is nobody's business: on an idle device each batch would wake the agent once more.
     note: writes down that batches will not arrive; False when it cannot now. What stands between two batches and is
     in no gap that the agent knows (a file was damaged or removed under us) is noted before the cursor can pass it.
     """
@@ -34,11 +33,11 @@ class SpoolSource:
         fs: FileSystem,
         directory: str,
         quarantine_limit_bytes: int,
-        on_freed: Callable[[], object] = lambda: None,
+        on_freeable: Callable[[], object] = lambda: None,
         note: Callable[[Note], bool] = lambda _note: True,
     ) -> None:
         self._fs = fs
-        self._on_freed = on_freed
+        self._on_freeable = on_freeable
         self._note = note
         self._directory = directory
         self._quarantine = Quarantine(fs, directory, quarantine_limit_bytes)
@@ -112,7 +111,7 @@ class SpoolSource:
         if not self._replaced():
             self._cursor.store()
             if self._passed_a_segment():
-                self._on_freed()
+                self._on_freeable()
 
     def _passed_a_segment(self) -> bool:
         passed = False

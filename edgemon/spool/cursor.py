@@ -90,9 +90,8 @@ class Cursor:
         payload = _PAYLOAD.pack(*(self._acked[kind] for kind in KINDS))
         try:
             self._slots.store(payload, sync=True)
-        except (
-            PermissionError
-        ):  # a copy that somebody else made: what we may not write we may replace
+        except PermissionError:
+            # A copy that somebody else made: what we may not write we may replace.
             self._fs.unlink(self._path)
             self._slots.store(payload, sync=True)
         self._stored = dict(self._acked)
