@@ -22,7 +22,7 @@ class SpoolSource:
     A spool that is wiped and made anew counts from 1 again, under another stream id. The old cursor
     must then never be stored: the agent would free what nobody has.
 
-    on_freeable: called after the cursor on disk passed the end of a segment, as far as one was read to its end. A cursor
+    on_freeable: called after the cursor on disk passed the end of a segment, as far as one was read to its end. One
     that moves within a segment is nobody's business: on an idle device each batch would wake the agent once more.
     note: writes down that batches will not arrive; False when it cannot now. What stands between two batches and is
     in no gap that the agent knows (a file was damaged or removed under us) is noted before the cursor can pass it.
