@@ -393,6 +393,9 @@ class MqttSink:
 
     def _disconnected(self, link: Link, told: bool, reason: ReasonCode) -> None:
         stopping, connected = bool(link.offline_mid), link.connected
+        garbled = not told and reason.value == reasons.PROTOCOL_ERROR
+        if garbled:
+            self._counters.add("edgemon_ship_errors_total", reason="not_mqtt")
         error = link.client.connection.error
         if error is not None and error.errno == errno.EMSGSIZE and self._courier is not None:
             # With MQTT 3.1.1 a broker does not know what we take; it would send it again and again.
@@ -414,8 +417,12 @@ class MqttSink:
             self._events.on_down(f"TLS with {self._where}: {why}", by_peer=connected)
         elif not connected:
             self._events.on_down(
-                reasons.explain_no_connack(self._where, self._mqtt.version, self._mqtt.tls)
+                reasons.explain_no_connack(
+                    self._where, self._mqtt.version, self._mqtt.tls, garbled=garbled
+                )
             )
+        elif garbled:
+            self._events.on_down(f"{self._where} sent what is not MQTT")
         else:
             why = f": {error.strerror}" if error is not None and error.strerror else ""
             self._events.on_down(f"{self._where} closed the connection{why}", by_peer=True)

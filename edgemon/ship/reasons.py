@@ -15,6 +15,7 @@ class Reason(Protocol):
 
 BAD_CREDENTIALS = 0x86
 NOT_AUTHORIZED = 0x87
+PROTOCOL_ERROR = 0x82
 KEEP_ALIVE_TIMEOUT = 0x8D
 
 # Refusals of a PUBLISH or of a connection that concern what was sent, not who sent it or when. The
@@ -41,12 +42,17 @@ def explain_connack(reason: Reason, where: str, client_id: str, version: str) ->
     return f"{where} refuses the connection: {reason.getName()}"
 
 
-def explain_no_connack(where: str, version: str, tls: bool) -> str:
-    """The other side closed instead of answering our CONNECT."""
+def explain_no_connack(where: str, version: str, tls: bool, *, garbled: bool) -> str:
+    """The other side closed instead of answering our CONNECT. garbled: it sent what is not MQTT."""
     hints = [] if tls else ["does this port want TLS (mqtt.tls)?"]
     if version == "5":
         hints.append('does it speak MQTT 5 (mqtt.version = "3.1.1" otherwise)?')
-    return " ".join([f"{where} closed the connection instead of accepting it;", *hints])
+    what = (
+        "answers with what is not MQTT;"
+        if garbled
+        else "closed the connection instead of accepting it;"
+    )
+    return " ".join([where, what, *(hints or ["is this a broker's port (mqtt.port)?"])])
 
 
 def explain_disconnect(reason: Reason, where: str, client_id: str) -> str:

@@ -57,14 +57,18 @@ class ScriptedBroker:
         self._listener = socket.create_server((HOST, 0))
         self.port: int = self._listener.getsockname()[1]
         self._current: socket.socket | None = None
+        self._greeted: socket.socket | None = None  # has its answer to CONNECT
+        self._sending = threading.Lock()
         self._closing = False
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
     def send(self, data: bytes) -> None:
-        """Out of turn, to the client that is connected."""
-        assert self._current is not None
-        self._current.sendall(data)
+        """Out of turn, to the client that has its answer to CONNECT; OSError when there is none."""
+        with self._sending:
+            if self._greeted is None:
+                raise ConnectionError("nobody is connected")
+            self._greeted.sendall(data)
 
     def close(self) -> None:
         self._closing = True
@@ -85,7 +89,7 @@ class ScriptedBroker:
             self.connections += 1
             with sock, contextlib.suppress(OSError, EOFError):
                 self._talk(sock)
-            self._current = None
+            self._current = self._greeted = None
 
     def _talk(self, sock: socket.socket) -> None:
         number = 0
@@ -110,7 +114,9 @@ class ScriptedBroker:
                 if self.close_after is not None and number >= self.close_after:
                     return
             if answer:
-                sock.sendall(answer)
+                with self._sending:
+                    sock.sendall(answer)
+                    self._greeted = sock
 
     def _read_packet(self, sock: socket.socket) -> tuple[int, bytes]:
         first = self._read(sock, 1)[0]
