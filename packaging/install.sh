@@ -3,7 +3,8 @@
 #   install.sh edgemon_VERSION_ARCH.deb         on Debian and its kind: by dpkg
 #   install.sh edgemon-VERSION-linux-ARCH       anywhere: the single file, user, folders and units by hand
 #   install.sh --uninstall [--purge]            takes it away; --purge: with what was collected, and the configuration
-# Given to what is there already it upgrades: what is enabled or ran is started again, what is disabled stays so.
+# Given to what is there already it upgrades, once the new one has passed its self-test; until then the old one runs on. What is
+# enabled or ran is started again, what is disabled stays so.
 # Options: --no-start (stopped until the next boot), and --root DIR for an image that is being made (nothing is run in it).
 # For POSIX sh and busybox.
 set -eu
@@ -21,7 +22,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 systemd() { [ -z "$root" ] && [ -d "${EDGEMON_SYSTEMD_RUNS:-/run/systemd/system}" ] && have systemctl; }
 
 usage() {
-    sed -n '2,8s/^# \{0,1\}//p' "$0"
+    sed -n '2,9s/^# \{0,1\}//p' "$0"
     exit "$1"
 }
 
@@ -211,26 +212,49 @@ units_from() { # the folder of the units: beside the script, or in the sources
     for folder in "$(dirname "$0")/systemd" "$(dirname "$0")/../systemd"; do
         [ ! -e "$folder/edgemon-agent.service" ] || { echo "$folder"; return; }
     done
-    die "the units are missing: systemd/ must stand beside install.sh"
+    die "the units are missing: systemd/ must stand beside install.sh: nothing was installed"
+}
+
+# Whether there is one that the new one takes the place of.
+upgrade() {
+    [ -z "$root" ] && [ -e "$config" ] && { [ -x /usr/local/bin/edgemon ] || [ -x /usr/lib/edgemon/edgemon ]; }
+}
+# $1: the new program, not in its place yet.
+try() {
+    tried=yes
+    "$1" selftest --config "$config" ||
+        die "the self-test of $file failed, see above: nothing was changed, what was installed stays as it is"
+}
+check_start() { # $1: a copy of the single file
+    said=$("$1" --version 2>&1) && return
+    case "$said" in
+    *libz.so*) die "$file needs the library libz.so.1 (package zlib1g or zlib), which is not here: nothing was installed" ;;
+    esac
+    die "$file does not start; it unpacks itself into \$TMPDIR (${TMPDIR:-/tmp}), which needs 25 MB and must not be mounted \
+noexec: nothing was installed. It said: $(echo "$said" | tail -n 1)"
 }
 
 install_file() {
     kind=$(elf "$file") || die "$file is no program, and no .deb"
     check_machine "$kind"
     check_glibc "$FLOOR" "$kind"
-    mkdir -p "$root/usr/local/bin" "$root/etc/edgemon"
+    units=""
+    if [ -d "$root/etc/systemd" ] || systemd; then units=$(units_from); fi
+    mkdir -p "$root/usr/local/bin"
+    # Never half a file under its name.
+    new=$root/usr/local/bin/.edgemon.new
+    cp "$file" "$new" || die "cannot copy $file to $new: nothing was installed"
+    chmod 0755 "$new"
+    [ -n "$root" ] || check_start "$new"
+    if upgrade; then try "$new"; fi
+    mkdir -p "$root/etc/edgemon"
     make_user
     ids=$(sed -n 's/^edgemon:[^:]*:\([0-9]*\):\([0-9]*\):.*/\1:\2/p' "$root/etc/passwd")
     mkdir -p "$root/var/lib/edgemon"
     chmod 0750 "$root/var/lib/edgemon"
     chown "$ids" "$root/var/lib/edgemon"
     if systemd; then stop_all; fi
-    # Never half a file under that name.
-    cp "$file" "$root/usr/local/bin/.edgemon.new"
-    chmod 0755 "$root/usr/local/bin/.edgemon.new"
-    mv -f "$root/usr/local/bin/.edgemon.new" "$root/usr/local/bin/edgemon"
-    [ -n "$root" ] || /usr/local/bin/edgemon --version >/dev/null ||
-        die "/usr/local/bin/edgemon does not start; it unpacks itself into \$TMPDIR, which must not be mounted noexec"
+    mv -f "$new" "$root/usr/local/bin/edgemon"
     if [ ! -e "$root$config" ]; then
         if [ -n "$root" ]; then
             say "no configuration yet: edgemon init --out $config, on the device"
@@ -238,8 +262,7 @@ install_file() {
             /usr/local/bin/edgemon init --out "$config" >/dev/null
         fi
     fi
-    if [ -d "$root/etc/systemd" ] || systemd; then
-        units=$(units_from)
+    if [ -n "$units" ]; then
         first=""
         if systemd; then
             for name in edgemon-agent.service edgemon-ship.service; do
@@ -283,6 +306,14 @@ install_deb() {
     esac
     [ "$wanted" = "$here" ] || die "$file is for $wanted, Debian here is $here: take the other file, nothing was installed"
     check_glibc "$(echo "$fields" | sed -n 's/^Depends:.*libc6 (>= \([0-9.]*\)).*/\1/p')" ""
+    if upgrade; then
+        # Where programs may stand; dpkg needs as much room there when it replaces the old one.
+        new=/usr/lib/.edgemon.new
+        rm -rf "$new"
+        dpkg-deb --extract "$file" "$new" || die "cannot unpack $file into $new: nothing was changed"
+        try "$new/usr/lib/edgemon/edgemon"
+        rm -rf "$new"
+    fi
     # It starts nothing; that is done below, after the self-test.
     EDGEMON_START=no DEBIAN_FRONTEND=noninteractive dpkg --install --force-confold "$file"
 }
@@ -292,7 +323,9 @@ if [ -n "$uninstall" ]; then
     exit 0
 fi
 [ -r "$file" ] || die "cannot read $file"
-ran=""
+ran="" tried=""
+new="" # a copy that is being tried
+trap '[ -z "$new" ] || rm -rf "$new"' EXIT
 if systemd; then ran=$(active); fi
 case "$file" in
 *.deb) install_deb ;;
@@ -304,7 +337,7 @@ if [ -n "$root" ]; then
 fi
 
 program=$(command -v edgemon || echo /usr/local/bin/edgemon)
-"$program" selftest --config "$config" ||
+[ -n "$tried" ] || "$program" selftest --config "$config" ||
     die "it is installed, but the self-test failed, so nothing was started: see above"
 if [ -n "$start" ] && systemd; then
     start_those "$ran"

@@ -2,7 +2,8 @@
 
 It is derived from what PyInstaller put in: each Python module is traced to its distribution, modules of the standard
 library to CPython, and each shared library stands with its checksum, and its version where the interpreter knows it.
-PyInstaller's bootloader is part of every program that it makes.
+PyInstaller's bootloader is part of every program that it makes. What is compiled into another file is found by the
+words that it leaves there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 import uuid
 from datetime import UTC, datetime
@@ -18,10 +20,18 @@ from typing import Any
 
 Component = dict[str, Any]
 
+# Libraries that get compiled into others: what their authors have every copy say, and their licence.
+_SAYS = {
+    "zlib": (re.compile(rb" (?:in|de)flate (\d+(?:\.\d+)+) Copyright"), "Zlib"),
+    "expat": (re.compile(rb"\0expat_(\d+(?:\.\d+)+)\0"), "MIT"),
+}
 
-def write(path: str, modules: list[str], binaries: list[tuple[str, str]], pyinstaller: str) -> None:
-    """modules: dotted names. binaries: (name in the bundle, path of the file). pyinstaller: the version of what bundled
-    them, whose bootloader is the program that starts all this."""
+
+def write(
+    path: str, modules: list[str], binaries: list[tuple[str, str]], program: str, pyinstaller: str
+) -> None:
+    """modules: dotted names. binaries: (name in the bundle, path of the file). program: path of what starts all this,
+    PyInstaller's bootloader. pyinstaller: its version."""
     owners = metadata.packages_distributions()
     names: set[str] = set()
     for top in {name.partition(".")[0] for name in modules} | {_top(name) for name, _ in binaries}:
@@ -41,6 +51,8 @@ def write(path: str, modules: list[str], binaries: list[tuple[str, str]], pyinst
     components += [
         _library(name, source) for name, source in sorted(binaries) if _top(name) == name
     ]
+    extensions = [(name, source) for name, source in sorted(binaries) if _top(name) != name]
+    components += _compiled_in([("edgemon", program), *extensions])
     stamp = int(os.environ.get("SOURCE_DATE_EPOCH", "0"))
     bill = {
         "bomFormat": "CycloneDX",
@@ -88,6 +100,35 @@ def _distribution(name: str) -> Component:
     short = licence if len(licence) < 80 else licence.partition("\n")[0][:80]
     canonical = name.lower().replace("_", "-")
     return _component("library", name, version, f"pkg:pypi/{canonical}@{version}", short)
+
+
+def _compiled_in(files: list[tuple[str, str]]) -> list[Component]:
+    """Libraries inside programs and extensions. files: (name in the bundle, path)."""
+    found = []
+    for name, path in files:
+        with open(path, "rb") as file:
+            content = file.read()
+        inside = [
+            (library, said[1].decode(), licence)
+            for library, (words, licence) in _SAYS.items()
+            if (said := words.search(content))
+        ]
+        if _top(name) == "zstandard" and b"ZSTD_" in content:
+            inside.append(("zstd", _zstd(), "BSD-3-Clause OR GPL-2.0-only"))
+        for library, version, licence in inside:
+            one = _component(
+                "library", library, version, f"pkg:generic/{library}@{version}", licence
+            )
+            one["bom-ref"] = f"{one['purl']}#{name}"
+            one["properties"] = [{"name": "edgemon:compiled-into", "value": name}]
+            found.append(one)
+    return found
+
+
+def _zstd() -> str:
+    import zstandard
+
+    return ".".join(map(str, zstandard.ZSTD_VERSION))
 
 
 def _library(name: str, path: str) -> Component:

@@ -11,7 +11,7 @@ from edgemon.config import PluginSettings
 from edgemon.flow.backoff import Backoff
 from edgemon.metrics import Counters
 from edgemon.plugins import protocol
-from edgemon.plugins.process import NEVER, STOPPED, End, PluginProcess
+from edgemon.plugins.process import NEVER, NOT_STARTED, STOPPED, End, PluginProcess
 from edgemon.plugins.protocol import COLLECT, MAX_SERIES, Message
 from edgemon.std import random
 from edgemon.std.collections.abc import Callable
@@ -115,7 +115,7 @@ class PluginCollector:
             return
         if self._now - self._started_s > _HEALTHY_S:
             self._backoff.reset()
-        if end.reason == "not_started" and not self._was_refused:
+        if end.reason == NOT_STARTED and not self._was_refused:
             self._was_refused = True
             self._refused(self.settings.name, end.text)
         delay_s = self._backoff.next_delay()

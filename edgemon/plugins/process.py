@@ -46,6 +46,7 @@ TIMEOUTS = "edgemon_plugin_timeouts_total"
 BAD_LINES = "edgemon_plugin_bad_lines_total"
 DROPPED_LOGS = "edgemon_plugin_dropped_log_lines_total"
 STOPPED = "stopped"
+NOT_STARTED = "not_started"
 
 
 class End(NamedTuple):
@@ -59,7 +60,7 @@ class End(NamedTuple):
 
     def of(self, name: str) -> str:
         """The line with the plugin's name before it."""
-        return f"plugin {name}{':' if self.reason == 'not_started' else ''} {self.text}"
+        return f"plugin {name}{':' if self.reason == NOT_STARTED else ''} {self.text}"
 
 
 class Owner(Protocol):
@@ -94,7 +95,7 @@ class PluginProcess:
         self._last_words = ""
         self._deadline = NEVER
         self._end = End("", "")
-        self._before = ""  # why the last one ended, "" before the first
+        self._before = ""  # why the last process ended, "" before the first
         self._look_s = 0.0
         self._kill_at = NEVER
         self._asked = False
@@ -113,9 +114,6 @@ class PluginProcess:
         """Start it; only when down. on_end may come at once."""
         assert self.state == "down"
         settings = self.settings
-        if self._before not in ("", STOPPED):
-            self.restarts += 1
-            self._counters.add(RESTARTS, reason=self._before)
         problem = distrust(settings.command[0]) if settings.command else ""
         if not problem:
             try:
@@ -124,8 +122,11 @@ class PluginProcess:
                 problem = f"cannot be started: {error.strerror or error}"
         if problem:
             self._counters.add(REFUSED)
-            self._report(End("not_started", problem))
+            self._report(End(NOT_STARTED, problem))
             return
+        if self._before not in ("", STOPPED):
+            self.restarts += 1
+            self._counters.add(RESTARTS, reason=self._before)
         self.state = "starting"
         self._deadline = now + settings.start_timeout_s
         self._child.give(
@@ -269,7 +270,8 @@ class PluginProcess:
 
     def _report(self, end: End) -> None:
         self.state, self._deadline = "down", NEVER
-        self._before = end.reason
+        if end.reason != NOT_STARTED:
+            self._before = end.reason
         if end.reason != STOPPED:
             self.last_error = end.text
         self._owner.on_end(end)

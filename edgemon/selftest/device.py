@@ -93,7 +93,7 @@ def sockets(place: Place) -> str:
         else:
             if status["version"] != VERSION:
                 raise WarnError(
-                    f"the agent that runs is {status['version']}, this is {VERSION}: restart it"
+                    f"the agent that runs is {status['version']}, this is {VERSION}, which a restart brings"
                 )
             return f"an agent answers, process {status['pid']}"
     folder = place.config.agent.run_dir if place.config is not None else ""

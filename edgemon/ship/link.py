@@ -82,7 +82,7 @@ class Link:
 
     @property
     def keepalive_s(self) -> float:
-        """With MQTT 5 the broker may have set another one than ours."""
+        """With MQTT 5 the broker may have set another one than ours; where it wants none, ours bounds its silence."""
         return float(self.client.keepalive or self._keepalive_s)
 
     @property
@@ -119,8 +119,10 @@ class Link:
 
     def keep_alive_due(self) -> float:
         """When `keep_alive` has something to do: a keep-alive after the last byte that went out or that came, whichever
-        is longer ago; while a ping has no answer, four times in one.
+        is longer ago; while a ping has no answer, four times in one. NEVER when the broker wants none.
         """
+        if not self.client.keepalive:
+            return NEVER
         connection = self.client.connection
         quiet_since = min(connection.sent_at, connection.received_at)
         return max(

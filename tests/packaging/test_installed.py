@@ -186,6 +186,7 @@ def test_nothing_starts_before_it_shall(bare: Container, file: str) -> None:
     assert states(bare, AGENT, SHIP) == dict.fromkeys((AGENT, SHIP), ("enabled", "inactive"))
 
     good = (bare.root / CONFIG[1:]).read_text()
+    bare.run("sh", "/kit/install.sh", "--uninstall")
     bare.write(CONFIG, "[agent]\nunknown = 1\n")
     done = bare.run("sh", "/kit/install.sh", f"/dist/{file}", check=False)
     assert done.returncode == 1 and "nothing was started" in done.stderr
@@ -193,6 +194,60 @@ def test_nothing_starts_before_it_shall(bare: Container, file: str) -> None:
     bare.write(CONFIG, good)
     install(bare, file)
     purge(bare)
+
+
+@pytest.mark.parametrize("file", [FILE, DEB.name], ids=["file", "deb"])
+def test_an_upgrade_that_fails_its_self_test_changes_nothing(bare: Container, file: str) -> None:
+    """The old one runs on: the same process, the same files, and nothing of the new one is left."""
+    install(bare, file)
+    good = (bare.root / CONFIG[1:]).read_text()
+    before = bare.show(AGENT, "MainPID"), bare.show(SHIP, "MainPID"), programs(bare)
+    bare.write(CONFIG, "[agent]\nunknown = 1\n")
+    done = bare.run("sh", "/kit/install.sh", f"/dist/{file}", check=False)
+    assert done.returncode == 1 and "agent.unknown" in done.stdout
+    assert done.stderr == (
+        f"install.sh: the self-test of /dist/{file} failed, see above: nothing was changed, what was installed "
+        "stays as it is\n"
+    )
+    assert (bare.show(AGENT, "MainPID"), bare.show(SHIP, "MainPID"), programs(bare)) == before
+    bare.write(CONFIG, good)
+    assert bare.status()["agent"]["pid"] > 0
+    install(bare, file)
+    purge(bare)
+
+
+def programs(container: Container) -> set[tuple[str, int, int]]:
+    """Path, inode and time of change of each file where programs are put."""
+    return {
+        (str(path), path.lstat().st_ino, path.lstat().st_mtime_ns)
+        for folder in ("usr/local/bin", "usr/lib/edgemon", "etc/systemd/system")
+        for path in (container.root / folder).rglob("*")
+    } | {(path.name, 0, 0) for path in (container.root / "usr/lib").iterdir()}
+
+
+def test_a_single_file_that_cannot_start_is_refused_before_anything_changes(
+    bare: Container,
+) -> None:
+    """Without room to unpack itself; without the one library that it wants of the system."""
+    before = programs(bare)
+    bare.run("mkdir", "-p", "/small")
+    bare.run("mount", "-t", "tmpfs", "-o", "size=1m", "small", "/small")
+    done = bare.run("env", "TMPDIR=/small", "sh", "/kit/install.sh", f"/dist/{FILE}", check=False)
+    bare.run("umount", "/small")
+    assert done.returncode == 1 and "(/small), which needs 25 MB" in done.stderr
+    assert programs(bare) == before
+
+    (library,) = (bare.root / "usr/lib/x86_64-linux-gnu").glob("libz.so.1")
+    library.rename(library.with_suffix(".away"))
+    done = bare.run("sh", "/kit/install.sh", f"/dist/{FILE}", check=False)
+    library.with_suffix(".away").rename(library)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"install.sh: /dist/{FILE} needs the library libz.so.1 (package zlib1g or zlib), which is not here: "
+        "nothing was installed\n"
+    )
+    assert programs(bare) == before
+    assert "edgemon" not in (bare.root / "etc/passwd").read_text()
 
 
 def test_dpkg_alone_starts_it_unless_told_not_to(bare: Container) -> None:

@@ -66,6 +66,7 @@ def test_one_that_others_may_write_is_not_started_until_they_may_not(tmp_path: P
     bench.run(lambda: bench.rows)
     bench.close()
     assert len(bench.refused) == 1
+    assert bench.plugin.status()["restarts"] == 0, "it had never run"
 
 
 def test_it_is_started_again_after_a_crash_and_after_a_stall(tmp_path: Path) -> None:

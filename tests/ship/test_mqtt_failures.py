@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import time
 from pathlib import Path
@@ -321,6 +322,19 @@ def test_an_idle_connection_wakes_the_process_once_in_a_keep_alive(
     driver = up(drivers, short_tmp, mosquitto.port, keepalive_s=60.0)
     driver.send(parcel("pred", 1))
     assert driver.sink.deadline() - time.monotonic() > 59.0
+
+
+@pytest.mark.parametrize(("wanted_s", "asleep_s"), [(0, math.inf), (30, 30.0)])
+def test_the_broker_has_the_last_word_on_the_keep_alive(
+    short_tmp: Path, drivers: list[Driver], wanted_s: int, asleep_s: float
+) -> None:
+    """0: it wants none, so nobody wakes for one."""
+    server_keep_alive = b"\x13" + wanted_s.to_bytes(2, "big")
+    broker = ScriptedBroker(connack=connack(properties=server_keep_alive))
+    driver = up(drivers, short_tmp, broker.port, keepalive_s=60.0)
+    driver.send(parcel("pred", 1))
+    assert driver.sink.deadline() - time.monotonic() == pytest.approx(asleep_s, abs=1.0)
+    broker.close()
 
 
 # -- files with secrets
