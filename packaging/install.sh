@@ -128,9 +128,9 @@ check_glibc() { # $1: what it needs, $2: class and machine of what is to be inst
 # In the order in which they are started: a socket belongs to the agent that starts after it.
 UNITS="edgemon-agent.socket edgemon-metrics.socket edgemon-agent.service edgemon-ship.service edgemon-burst.timer"
 
-active() { # which of them run
+those() { # which of them are: active, enabled
     for unit in $UNITS; do
-        if systemctl is-active --quiet "$unit"; then echo "$unit"; fi
+        if systemctl "is-$1" --quiet "$unit" 2>/dev/null; then echo "$unit"; fi
     done
 }
 stop_all() {
@@ -138,11 +138,9 @@ stop_all() {
     systemctl stop edgemon-burst.timer edgemon-burst.service $UNITS 2>/dev/null || true
 }
 start_those() { # $1: what ran before; with what is enabled it is what shall run
-    wanted=""
+    enabled=$(those enabled) wanted=""
     for unit in $UNITS; do
-        if echo "$1" | grep -qx "$unit" || systemctl is-enabled --quiet "$unit" 2>/dev/null; then
-            wanted="$wanted $unit"
-        fi
+        if printf '%s\n' "$1" "$enabled" | grep -qx "$unit"; then wanted="$wanted $unit"; fi
     done
     # shellcheck disable=SC2086  # words are wanted
     [ -z "$wanted" ] || systemctl start $wanted
@@ -150,16 +148,10 @@ start_those() { # $1: what ran before; with what is enabled it is what shall run
 
 # -- take away
 
-remove() {
-    if [ -z "$root" ] && have dpkg && dpkg -s edgemon >/dev/null 2>&1; then
-        if [ -n "$purge" ]; then dpkg --purge edgemon; else dpkg --remove edgemon; fi
-    elif systemd; then
-        systemctl disable --now edgemon-burst.timer edgemon-agent.socket edgemon-metrics.socket edgemon-agent.service \
-            edgemon-ship.service >/dev/null 2>&1 || true
-    fi
+# The single file, its units, and what enabled those.
+remove_file() {
     rm -f "$root/usr/local/bin/edgemon"
-    for unit in edgemon-agent.service edgemon-ship.service edgemon-burst.service edgemon-burst.timer edgemon-agent.socket \
-        edgemon-metrics.socket; do
+    for unit in $UNITS edgemon-burst.service; do
         path=$root/etc/systemd/system/$unit
         # Of a .deb's units what is enabled stays so, for when it comes back.
         [ ! -e "$path" ] || rm -f "$path" "$root/etc/systemd/system/"*".wants/$unit"
@@ -168,6 +160,15 @@ remove() {
         if [ -n "$purge" ]; then rm -rf "$path.d"; else rmdir "$path.d" 2>/dev/null || true; fi
     done
     if systemd; then systemctl daemon-reload || true; fi
+}
+remove() {
+    if [ -z "$root" ] && have dpkg && dpkg -s edgemon >/dev/null 2>&1; then
+        if [ -n "$purge" ]; then dpkg --purge edgemon; else dpkg --remove edgemon; fi
+    elif systemd; then
+        systemctl disable --now edgemon-burst.timer edgemon-agent.socket edgemon-metrics.socket edgemon-agent.service \
+            edgemon-ship.service >/dev/null 2>&1 || true
+    fi
+    remove_file
     if [ -n "$purge" ]; then
         rm -rf "$root/etc/edgemon" "$root/run/edgemon"
         # A partition of its own is left empty.
@@ -314,8 +315,24 @@ install_deb() {
         try "$new/usr/lib/edgemon/edgemon"
         rm -rf "$new"
     fi
+    # A single file and its units would come before the package's.
+    followed="" enabled=""
+    if [ -e /usr/local/bin/edgemon ]; then
+        followed=yes
+        if systemd; then
+            enabled=$(those enabled)
+            stop_all
+        fi
+        remove_file
+    fi
     # It starts nothing; that is done below, after the self-test.
     EDGEMON_START=no DEBIAN_FRONTEND=noninteractive dpkg --install --force-confold "$file"
+    if [ -n "$followed" ] && systemd; then
+        # shellcheck disable=SC2086  # words are wanted
+        systemctl --quiet disable $UNITS
+        # shellcheck disable=SC2086  # words are wanted
+        [ -z "$enabled" ] || systemctl --quiet enable $enabled
+    fi
 }
 
 if [ -n "$uninstall" ]; then
@@ -326,7 +343,7 @@ fi
 ran="" tried=""
 new="" # a copy that is being tried
 trap '[ -z "$new" ] || rm -rf "$new"' EXIT
-if systemd; then ran=$(active); fi
+if systemd; then ran=$(those active); fi
 case "$file" in
 *.deb) install_deb ;;
 *) install_file ;;

@@ -178,6 +178,30 @@ def test_an_upgrade_keeps_what_is_disabled_and_what_runs(bare: Container, file: 
     purge(bare)
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "program"),
+    [(FILE, DEB.name, "/usr/bin/edgemon"), (DEB.name, FILE, "/usr/local/bin/edgemon")],
+    ids=["deb after file", "file after deb"],
+)
+def test_the_other_form_takes_the_place_of_the_first(
+    bare: Container, first: str, then: str, program: str
+) -> None:
+    """With bursts in place of the shipper, which stays so, and what was collected."""
+    install(bare, first)
+    bare.run("systemctl", "disable", "--now", SHIP)
+    bare.run("systemctl", "enable", "--now", "edgemon-burst.timer")
+    before = states(bare, AGENT, SHIP, "edgemon-burst.timer", "edgemon-agent.socket")
+    bare.send({"model": "m", "output": 1})
+    said = bare.run("sh", "/kit/install.sh", f"/dist/{then}").stdout
+    assert "checks done: 0 failed" in said and "  agent    alive" in said
+    assert states(bare, AGENT, SHIP, "edgemon-burst.timer", "edgemon-agent.socket") == before
+    assert f"path={program} " in bare.show(AGENT, "ExecStart")
+    assert bare.run("sh", "-c", "command -v edgemon").stdout == f"{program}\n"
+    rows = bare.run("edgemon", "spool", "cat", "--kind", "agg", "--config", CONFIG).stdout
+    assert '"model":"m"' in rows.replace(" ", "")
+    purge(bare)
+
+
 @pytest.mark.parametrize("file", [FILE, DEB.name], ids=["file", "deb"])
 def test_nothing_starts_before_it_shall(bare: Container, file: str) -> None:
     """With --no-start never; else not before a self-test that passes."""
