@@ -78,7 +78,8 @@ class MqttSource:
         self._confirmer = confirmer
         self._confirm_at = 0.0
         self._commits = Commits(intake)
-        self._backoff = Backoff(1.0, 60.0, 2.0, random.random)
+        # A broker has few receivers, and what devices deliver piles up there: no pauses as a fleet needs them.
+        self._backoff = Backoff(0.5, 5.0, 2.0, random.random)
         self._connect_at = 0.0
         self._connected = False  # subscribed, too
         self._connected_at = 0.0

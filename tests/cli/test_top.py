@@ -50,6 +50,12 @@ def send(device: Path, model: str) -> None:
         client.sendall(json.dumps({"model": model, "output": 1}).encode() + b"\n")
 
 
+def _as_from_a_shell() -> None:
+    """Ctrl-C is heeded also when the tests run in the background, where it is not; a hangup finds it blocked."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+
+
 class Terminal:
     """A pseudo-terminal with `edgemon top` in it; `page` is what was drawn last."""
 
@@ -61,7 +67,7 @@ class Terminal:
         self.all = b""
         self.process = subprocess.Popen(
             [*_EDGEMON, "top", "--interval", "200ms"],
-            preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP}),
+            preexec_fn=_as_from_a_shell,
             cwd=device, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
             env={k: v for k, v in os.environ.items() if k != "NO_COLOR"}
             | {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"} | environ,
