@@ -321,3 +321,39 @@ def test_kill_9_at_random_moments_loses_nothing_and_doubles_nothing(
     site.assert_each_batch_is_in_one_object()
     site.assert_received_once()
     assert [name for name in os.listdir(site.folder / "s3") if name.endswith(".part")] == []
+
+
+def held(program: ShipProgram) -> tuple[int, int]:
+    """KiB of memory that no file backs, and open descriptors, of the shipper."""
+    process = Path(f"/proc/{program.process.pid}")
+    (line,) = (line for line in (process / "status").read_text().splitlines() if "RssAnon" in line)
+    return int(line.split()[1]), len(list((process / "fd").iterdir()))
+
+
+@pytest.mark.slow
+def test_months_of_uploads_leave_memory_and_descriptors_as_they_were(
+    rclone: Rclone, site: Site
+) -> None:
+    """Four uploads a burst, 250 bursts: ten days of hours. The upload process ends in each tenth pause, the store is
+    away twice."""
+    site.fill(rclone, 'max_age = "100ms"\nevent_max_age = "100ms"')
+    assert site.feeder is not None
+    program = site.ship()
+    seen = []
+    for burst in range(1, 251):
+        site.feeder.add_all_kinds(1)
+        if burst in (100, 200):
+            rclone.kill()
+            program.wait_status(lambda s: not s["connected"] and s["failures"], "it notices")
+            rclone.start()
+        site.wait_until_all_is_acknowledged()
+        if burst % 10 == 0:
+            wait_for(lambda: not child_of(program), what="the end of the upload process")
+            seen.append(held(program))
+    print([kib for kib, _ in seen], [files for _, files in seen])
+    settled = seen[2:]
+    assert settled[-1][0] <= settled[0][0] + 256
+    assert {files for _, files in settled} == {seen[0][1]}
+    assert program.end() == 0
+    site.assert_each_batch_is_in_one_object()
+    assert len(site.contents()) == 1000

@@ -25,7 +25,7 @@ DIED = ("agent.died", "", "")
 # What the soak causes itself, and what the fast clock does.
 OUTAGE = {
     'edgemon_ship_errors_total{reason="connection"}',
-    # Published again: the receiver comes back to the broker up to a minute of real time later, which is hours here.
+    # Published again: the receiver comes back to the broker seconds of real time later, which are minutes here.
     "edgemon_ship_unconfirmed_batches_total",
 }
 # A retained confirmation of before, read by a shipper that has not sent anything yet.
