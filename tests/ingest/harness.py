@@ -53,7 +53,7 @@ class Harness:
 
     def connect(self) -> socket.socket:
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        client.settimeout(5.0)
+        client.settimeout(30.0)
         self._sockets.append(client)
         client.connect(self.server.settings.path)
         return client
@@ -64,7 +64,7 @@ class Harness:
             client.close()
 
     def until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 10.0
+        deadline = time.monotonic() + 30.0
         while not condition():
             assert time.monotonic() < deadline, "the condition did not come true"
             self.loop.turn(0.05)

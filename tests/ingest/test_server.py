@@ -17,7 +17,7 @@ import pytest
 from edgemon.errors import LockedError
 from edgemon.ingest.protocol import DROPPED
 from edgemon.records import Prediction
-from tests.ingest.harness import CLOSED, EVENT, REFUSED, Harness
+from tests.ingest.harness import CLOSED, EVENT, REFUSED, Clock, Harness
 
 
 def test_events_arrive_and_an_ack_is_answered(harness: Harness) -> None:
@@ -167,15 +167,19 @@ def test_a_last_line_without_an_end_counts_and_half_a_frame_is_counted(harness: 
 
 
 def test_a_client_above_its_rate_is_read_more_slowly_but_loses_nothing(short_tmp: Path) -> None:
-    harness = Harness(short_tmp, max_rate=200.0)
+    clock = Clock()
+    harness = Harness(short_tmp, clock=clock, max_rate=200.0)
     client = harness.connect()
     client.sendall(EVENT * 240)
     harness.until(lambda: len(harness.records) == 240)
     assert harness.counters.get("edgemon_ingest_rests_total", reason="rate") == 1
-    before = harness.loop.now()
     client.sendall(EVENT)
-    harness.until(lambda: len(harness.records) == 241)
-    assert harness.loop.now() - before > 0.1
+    before_s = clock.now_s
+    while len(harness.records) == 240:
+        clock.now_s += 0.01
+        harness.loop.turn(0.0)
+    assert 0.1 < clock.now_s - before_s < 0.5
+    assert len(harness.records) == 241
     harness.close()
 
 
