@@ -39,6 +39,11 @@ def wait_for(condition: Callable[[], T], timeout_s: float = 20.0, what: str = ""
     return value
 
 
+def heed_ctrl_c() -> None:
+    """For a child, before it is executed: what the tests start in the background would ignore SIGINT as they do."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Server:
     """A server process with a port and a folder; what it prints goes to <folder>/log."""
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import wait_for
+from tests.servers import heed_ctrl_c, wait_for
 
 _CONFIG = '[agent]\nstate_dir = "state"\nrun_dir = "run"\n[system]\ninterval = "1s"\n[ship]\nsink = "none"\n'
 _EDGEMON = [sys.executable, "-m", "edgemon"]
@@ -51,8 +51,8 @@ def send(device: Path, model: str) -> None:
 
 
 def _as_from_a_shell() -> None:
-    """Ctrl-C is heeded also when the tests run in the background, where it is not; a hangup finds it blocked."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Ctrl-C is heeded; a hangup finds it blocked."""
+    heed_ctrl_c()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
 
 

@@ -15,7 +15,7 @@ pytest.importorskip("sklearn", reason="the demo extra is not installed")
 pytest.importorskip("rich", reason="the demo extra is not installed")
 
 from edgemon.demo.watch import arrived
-from tests.servers import mosquitto_program, nats_program, wait_for
+from tests.servers import heed_ctrl_c, mosquitto_program, nats_program, wait_for
 
 BROKERS = [
     pytest.param(
@@ -32,6 +32,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "edgemon", "demo", "--fast", "--keep", str(folder), *arguments],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=heed_ctrl_c,
     )  # fmt: skip
 
 

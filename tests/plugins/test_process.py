@@ -202,7 +202,7 @@ def answer(question):
 @pytest.mark.parametrize(
     ("limit", "body", "text"),
     [
-        ("memory = '256MiB'", "b = bytearray(1 << 30)", "MemoryError"),
+        ("", "b = bytearray(1 << 30)", "MemoryError"),
         ("cpu_time = '1s'", "while True: pass", "was killed by signal 24 (its processor time"),
         ("open_files = 20", "[open('/dev/null') for _ in range(30)]; f = [os.dup(0) for _ in range(30)]",
          "Too many open files"),
@@ -210,14 +210,13 @@ def answer(question):
     ids=["memory", "processor", "files"],
 )  # fmt: skip
 def test_limits_hold(tmp_path: Path, limit: str, body: str, text: str) -> None:
-    plugin = settings(program(tmp_path, f"def answer(question):\n    {body}"), "timeout = '1m'")
-    wanted = settings(plugin.command[0], limit.replace("memory", "timeout = '1m'\n#"))
-    if limit.startswith("memory"):
-        wanted = wanted._replace(memory_bytes=256 << 20)
-    watched = Watched(wanted)
+    """Each before the time-out, also where a second of a processor takes many."""
+    path = program(tmp_path, f"def answer(question):\n    {body}")
+    watched = Watched(settings(path, f"timeout = '5m'\n{limit}"))
     watched.start()
     watched.process.ask(COLLECT, time.monotonic())
-    assert text in watched.end().text
+    watched.drive(lambda: watched.ends, 120.0)
+    assert text in watched.ends[0].text
 
 
 def test_it_runs_with_less_priority_and_a_clean_environment(
@@ -237,7 +236,9 @@ def answer(question):
     watched.process.kill()
     assert "EDGEMON_PLUGIN" in told and "PATH" in told
     assert "AWS" not in told and "NOTIFY_SOCKET" not in told and "CREDENTIALS" not in told
-    assert ', 7, "/", ["0", "1", "2", "3"], "500"]' in told  # 3 is the folder that is listed
+    assert (
+        f', {min(os.nice(0) + 7, 19)}, "/", ["0", "1", "2", "3"], "500"]' in told
+    )  # 3 is the folder that is listed
 
 
 @pytest.mark.parametrize("asked", ["true", "false"])
