@@ -106,7 +106,7 @@ class MailServer:
             )
             return AuthResult(success=ok)
 
-        options: dict[str, Any] = {"hostname": HOST, "port": free_port()}
+        options: dict[str, Any] = {"hostname": HOST, "port": free_port(), "ready_timeout": 60.0}
         if tls is not None and not at_once:
             options |= {"tls_context": tls, "require_starttls": True}
         if password:

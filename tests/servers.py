@@ -6,6 +6,10 @@ the server answers. Nothing sleeps for a fixed time as a synchronisation: `wait_
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import os
+import random
 import selectors
 import signal
 import socket
@@ -22,7 +26,6 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edgemon.demo.children import HOST as HOST
-from edgemon.demo.children import free_port as free_port
 from edgemon.demo.children import mosquitto_program as mosquitto_program
 from edgemon.demo.children import nats_program as nats_program
 
@@ -37,6 +40,22 @@ def wait_for(condition: Callable[[], T], timeout_s: float = 20.0, what: str = ""
             raise AssertionError(f"not within {timeout_s:g} s: {what or condition}")
         time.sleep(0.01)
     return value
+
+
+# Below those that the kernel gives away; as many for each worker of a run, which no other takes.
+_PORTS_FROM, _PORTS_OF_ONE, _WORKERS = 10_000, 2_000, 11
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
+_drawn = itertools.cycle(random.SystemRandom().sample(range(_PORTS_OF_ONE), _PORTS_OF_ONE))
+
+
+def free_port() -> int:
+    """A TCP port on loopback that is free, and stays so until its server starts, or starts again."""
+    for offset in itertools.islice(_drawn, 100):
+        port = _PORTS_FROM + _PORTS_OF_ONE * _worker + offset
+        with contextlib.suppress(OSError), socket.socket() as sock:
+            sock.bind((HOST, port))
+            return port
+    raise AssertionError("no free port among a hundred")
 
 
 def heed_ctrl_c() -> None:

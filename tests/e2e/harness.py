@@ -95,7 +95,7 @@ class Device(Part):
     def status(self, who: str = "agent") -> dict[str, Any] | None:
         """The agent's or the shipper's ("ship") status, None while it does not answer."""
         try:
-            return request(str(self.run_dir / f"{who}.sock"), {"cmd": "status"}, 5.0)
+            return request(str(self.run_dir / f"{who}.sock"), {"cmd": "status"}, 20.0)
         except EdgemonError:
             return None
 

@@ -18,6 +18,7 @@ from edgemon import selftest
 from edgemon.config import parse
 from edgemon.selftest.known import EXTENSIONS
 from edgemon.selftest.place import Place
+from tests.servers import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -42,13 +43,6 @@ def command(folder: Path, toml: str | None, *options: str) -> tuple[int, dict[st
 
 def results(answer: dict[str, Any]) -> dict[str, str]:
     return {one["check"]: one["result"] for one in answer["findings"]}
-
-
-def closed_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 def test_all_is_well_here_and_nothing_is_left_behind(short_tmp: Path) -> None:
@@ -154,7 +148,7 @@ def test_a_folder_that_cannot_be_written_fails(tmp_path: Path) -> None:
 
 
 def test_a_broker_that_is_away_warns_and_does_not_fail(short_tmp: Path) -> None:
-    toml = f'[ship]\nsink = "mqtt"\n[mqtt]\nhost = "127.0.0.1"\nport = {closed_port()}\n'
+    toml = f'[ship]\nsink = "mqtt"\n[mqtt]\nhost = "127.0.0.1"\nport = {free_port()}\n'
     code, answer = command(short_tmp, toml)
     assert code == 0 and results(answer)["sink"] == "warning"
     assert command(short_tmp, toml, "--strict")[0] == 1
