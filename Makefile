@@ -10,7 +10,7 @@ ARCH   ?= host
 # As in the names of the files that are made here.
 HOST   := $(patsubst armv7l,armhf,$(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(shell uname -m))))
 
-.PHONY: help run test test-search test-connectors test-slow test-soak test-arm test-vm failures fuzz lint bench build wheel binary ks-null clean
+.PHONY: help run test test-search test-connectors test-slow test-storm test-packages a-binary test-soak test-arm test-vm failures fuzz lint bench build wheel binary ks-null clean
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
@@ -41,9 +41,18 @@ test-search: $(VENV)/.test  ## the same tests, their random cases drawn anew
 test-connectors: $(VENV)/.test $(VENV)/.test-connectors  ## the connectors with every framework (PyTorch, Keras, JAX: two gigabytes)
 	$(BIN)/python -m pytest -n 0 tests/connectors
 
-test-slow: $(VENV)/.test  ## the slow proofs, of this machine's binary too
+test-slow: $(VENV)/.test a-binary  ## the slow proofs of the spool, and the footprint budget of this machine's binary
+	$(BIN)/python -m pytest -m slow -n 0 --hypothesis-profile=search tests/spool tests/benchmarks
+
+test-storm: $(VENV)/.test  ## kill -9, power cuts, outages and hostile clients, in hundreds; months of uploads (parts need root)
+	$(BIN)/python -m pytest -m slow -n 0 tests/e2e tests/remote tests/ship
+
+test-packages: $(VENV)/.test a-binary  ## this machine's files in containers with systemd and in little memory (root)
+	$(BIN)/python -m pytest -m slow -n 0 tests/packaging --ignore=tests/packaging/test_arm.py --ignore=tests/packaging/test_vm.py
+
+# For those that try it: what is there is taken.
+a-binary:
 	[ -e "$$(echo dist/edgemon-*-linux-$(HOST))" ] || $(MAKE) --no-print-directory binary ARCH=host
-	$(BIN)/python -m pytest -m slow --hypothesis-profile=search --ignore=tests/soak
 
 test-soak: $(VENV)/.test  ## a day of a device in nine minutes: memory flat, nothing lost, no false alarm (needs mosquitto and a free core)
 	$(BIN)/python -m pytest -m slow -n 0 -s tests/soak
@@ -53,7 +62,7 @@ failures: $(VENV)/.test  ## inject every failure of docs/failures.md, and write 
 	EDGEMON_FAILURES=build/failures.jsonl $(BIN)/python -m pytest -n 2 tests/failures --deselect tests/failures/test_page.py
 	$(BIN)/python -m tests.failures.table build/failures.jsonl
 
-fuzz: $(VENV)/.test  ## fuzz the decoders of the ingest protocol (clang; EDGEMON_FUZZ_SECONDS of each, 300)
+fuzz: $(VENV)/.test  ## fuzz the decoders of the ingest protocol (clang; EDGEMON_FUZZ_SECONDS of each, 240)
 	$(BIN)/python -m pytest -n 0 -m slow tests/ingest/test_fuzz.py
 
 test-arm: $(VENV)/.test  ## arm64 and armhf binaries, run under emulation (root, where `make binary` has not made them)

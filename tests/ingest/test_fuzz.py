@@ -98,8 +98,8 @@ def test_the_corpus_agrees_with_the_oracle(encoding: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_fuzzing_finds_nothing(encoding: str, tmp_path: Path) -> None:
-    """EDGEMON_FUZZ_SECONDS (300) of libFuzzer for each encoding. What it finds goes into tests/ingest/corpus."""
-    seconds = int(os.environ.get("EDGEMON_FUZZ_SECONDS", "300"))
+    """EDGEMON_FUZZ_SECONDS (240) of libFuzzer for each encoding. What it finds goes into tests/ingest/corpus."""
+    seconds = int(os.environ.get("EDGEMON_FUZZ_SECONDS", "240"))
     flags = f"{SANITIZE} -fsanitize=fuzzer -O2 -g".split()
     probe = (
         "int LLVMFuzzerTestOneInput(const unsigned char *data, unsigned long size);\n"

@@ -15,6 +15,7 @@ HOST = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf"}.get(platform.m
 MADE = {
     "test-arm": {"arm64": "dist/edgemon_0_arm64.deb", "armhf": "dist/edgemon_0_armhf.deb"},
     "test-slow": {"host": f"dist/edgemon-0-linux-{HOST}"},
+    "test-packages": {"host": f"dist/edgemon-0-linux-{HOST}"},
     "test-vm": {"arm64": "dist/edgemon_0_arm64.deb"},
 }
 
