@@ -4,10 +4,12 @@
 #   install.sh edgemon-VERSION-linux-ARCH       anywhere: the single file, user, folders and units by hand
 #   install.sh --uninstall [--purge]            takes it away; --purge: with what was collected, and the configuration
 # Given to what is there already it upgrades, once the new one has passed its self-test; until then the old one runs on. What is
-# enabled or ran is started again, what is disabled stays so.
+# enabled or ran is started again, what is disabled stays so. A file is compared with the .sha256 that stands beside it.
 # Options: --no-start (stopped until the next boot), and --root DIR for an image that is being made (nothing is run in it).
 # For POSIX sh and busybox.
 set -eu
+# Services and users read what is put there, whatever root keeps to himself.
+umask 022
 
 root="" start=yes uninstall="" purge="" file=""
 config=/etc/edgemon/edgemon.toml
@@ -33,7 +35,9 @@ while [ $# -gt 0 ]; do
     --no-start) start="" ;;
     --root)
         [ $# -gt 1 ] || die "--root needs a folder"
-        root=${2%/} start=""
+        root=$(CDPATH='' cd -- "${2:-/nowhere}" 2>/dev/null && pwd -P) || die "--root '$2' is no folder: nothing was done"
+        case "$root" in / | //) die "--root / is no image but this system: nothing was done" ;; esac
+        start=""
         shift
         ;;
     --help | -h) usage 0 ;;
@@ -46,7 +50,38 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ -n "$file$uninstall" ] || usage 2
+[ -z "$file" ] || [ -z "$uninstall" ] || die "--uninstall needs no file: nothing was done"
+[ -z "$purge" ] || [ -n "$uninstall" ] || die "--purge goes with --uninstall: nothing was done"
 [ "$(id -u)" = 0 ] || die "needs root: it makes a user, folders and units"
+
+# -- one at a time, and to its end
+
+if [ -z "$root" ] && [ -d /run ] && have flock; then
+    exec 9< /run
+    flock -n 9 || die "another install.sh is at work: nothing was done"
+fi
+
+new="" staged="" # copies that are not in their places yet
+ran="" stopped=""
+finish() {
+    [ -z "$new" ] || rm -rf "$new"
+    [ -z "$staged" ] || rm -rf "$staged"
+    # shellcheck disable=SC2086  # words are wanted
+    [ -z "$stopped" ] || [ -z "$ran" ] || systemctl start $ran || true
+}
+trap finish EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+# From the first change on neither Ctrl-C nor the end of an SSH connection leaves it half done; a failure starts what ran.
+begin() {
+    trap '' HUP INT TERM
+    stopped=yes
+}
+end() {
+    stopped=""
+    trap - HUP INT TERM
+}
 
 # -- what runs here
 
@@ -57,12 +92,20 @@ elf() {
     [ "${1:-}${2:-}${3:-}${4:-}" = 7f454c46 ] || return 1
     echo "$5 ${20}${19}"
 }
+# The file that a path leads to. In an image an absolute link means the image.
+followed() {
+    path=$1 links=0
+    while [ -h "$root$path" ] && [ $links -lt 20 ]; do
+        link=$(readlink "$root$path")
+        case "$link" in /*) path=$link ;; *) path=$(dirname "$path")/$link ;; esac
+        links=$((links + 1))
+    done
+    echo "$root$path"
+}
 # The processor that programs here are compiled for, which is not always the kernel's.
 userland() {
     for program in /bin/sh /bin/busybox /usr/bin/env; do
-        if [ -e "$root$program" ] && elf "$(readlink -f "$root$program" 2>/dev/null || echo "$root$program")"; then
-            return 0
-        fi
+        ! elf "$(followed "$program")" || return 0
     done
     return 1
 }
@@ -123,6 +166,19 @@ check_glibc() { # $1: what it needs, $2: class and machine of what is to be inst
     ! older "$found" "$1" || die "glibc here is $found, edgemon needs $1 or newer: nothing was installed"
 }
 
+check_sum() { # that a .sha256 beside the file names the sum that it has
+    have sha256sum || return 0
+    for sums in "$(dirname "$file")"/*.sha256; do
+        [ -r "$sums" ] || continue
+        while read -r sum name; do
+            [ "${name#\*}" = "$(basename "$file")" ] || continue
+            [ "$(sha256sum < "$file" | cut -d ' ' -f 1)" = "$sum" ] ||
+                die "$file is not what $sums says: it is damaged, or not whole; fetch both again, nothing was installed"
+            return 0
+        done < "$sums"
+    done
+}
+
 # -- units
 
 # In the order in which they are started: a socket belongs to the agent that starts after it.
@@ -146,29 +202,49 @@ start_those() { # $1: what ran before; with what is enabled it is what shall run
     [ -z "$wanted" ] || systemctl start $wanted
 }
 
+# A single file, and not what pip puts there.
+is_file() { elf "$root/usr/local/bin/edgemon" >/dev/null; }
+# Whether the units below /etc/systemd are a single file's, and not the administrator's. Packages ask for that file too.
+are_files() { [ -e "$root/etc/systemd/system/edgemon-agent.service.d/single-file.conf" ]; }
+
+# After units of the other form came or went: what enables them points to where they are now.
+relink() { # $1: what is enabled
+    systemctl daemon-reload
+    # shellcheck disable=SC2086  # words are wanted
+    [ -z "$1" ] || systemctl --quiet --force enable $1
+}
+
 # -- take away
 
-# The single file, its units, and what enabled those.
+# The single file and its units; what enables those stays.
 remove_file() {
-    rm -f "$root/usr/local/bin/edgemon"
+    ! is_file || rm -f "$root/usr/local/bin/edgemon"
+    are_files || return 0
     for unit in $UNITS edgemon-burst.service; do
-        path=$root/etc/systemd/system/$unit
-        # Of a .deb's units what is enabled stays so, for when it comes back.
-        [ ! -e "$path" ] || rm -f "$path" "$root/etc/systemd/system/"*".wants/$unit"
-        rm -f "$path.d/single-file.conf"
-        # Others than that are the administrator's.
-        if [ -n "$purge" ]; then rm -rf "$path.d"; else rmdir "$path.d" 2>/dev/null || true; fi
+        rm -f "$root/etc/systemd/system/$unit"
     done
-    if systemd; then systemctl daemon-reload || true; fi
+    for unit in $UNITS edgemon-burst.service; do
+        rm -f "$root/etc/systemd/system/$unit.d/single-file.conf"
+    done
 }
 remove() {
+    files=""
+    ! are_files || files=yes
+    begin
+    if systemd; then stop_all; fi
     if [ -z "$root" ] && have dpkg && dpkg -s edgemon >/dev/null 2>&1; then
-        if [ -n "$purge" ]; then dpkg --purge edgemon; else dpkg --remove edgemon; fi
-    elif systemd; then
-        systemctl disable --now edgemon-burst.timer edgemon-agent.socket edgemon-metrics.socket edgemon-agent.service \
-            edgemon-ship.service >/dev/null 2>&1 || true
+        dpkg "--$([ -n "$purge" ] && echo purge || echo remove)" edgemon || die "dpkg could not take edgemon away, see above"
     fi
     remove_file
+    for unit in $UNITS edgemon-burst.service; do
+        # Of a .deb's units what is enabled stays so, for when it comes back.
+        [ -z "$files" ] || rm -f "$root/etc/systemd/system/"*".wants/$unit"
+        # Other drop-ins are the administrator's.
+        path=$root/etc/systemd/system/$unit.d
+        if [ -n "$purge" ]; then rm -rf "$path"; else rmdir "$path" 2>/dev/null || true; fi
+    done
+    if systemd; then systemctl daemon-reload || true; fi
+    end
     if [ -n "$purge" ]; then
         rm -rf "$root/etc/edgemon" "$root/run/edgemon"
         # A partition of its own is left empty.
@@ -232,74 +308,106 @@ check_start() { # $1: a copy of the single file
     *libz.so*) die "$file needs the library libz.so.1 (package zlib1g or zlib), which is not here: nothing was installed" ;;
     esac
     die "$file does not start; it unpacks itself into \$TMPDIR (${TMPDIR:-/tmp}), which needs 25 MB and must not be mounted \
-noexec: nothing was installed. It said: $(echo "$said" | tail -n 1)"
+noexec (another one: TMPDIR=/var/tmp before the command): nothing was installed. It said: $(echo "$said" | tail -n 1)"
+}
+
+# Units that call the single file, into a folder.
+make_units() { # $1: where they are, $2: the folder
+    for unit in "$1"/edgemon-*; do
+        name=$(basename "$unit")
+        sed 's#/usr/bin/edgemon#/usr/local/bin/edgemon#' "$unit" > "$2/$name"
+        case "$name" in
+        *.service)
+            # A single file unpacks itself and goes on in a child: that is who speaks to systemd. It unpacks to the
+            # disk, since a tmpfs counts as memory of the service, and a killed one leaves its files behind.
+            mkdir "$2/$name.d"
+            printf '%s\n' '[Service]' NotifyAccess=all StateDirectory=edgemon/unpacked-%N \
+                Environment=TMPDIR=/var/lib/edgemon/unpacked-%N \
+                "ExecStopPost=/bin/sh -c 'rm -rf /var/lib/edgemon/unpacked-%N/_MEI*'" > "$2/$name.d/single-file.conf"
+            ;;
+        esac
+    done
+}
+put_units() { # $1: the folder that they were made in; each takes its place at once
+    for unit in "$1"/edgemon-*; do
+        name=$(basename "$unit")
+        if [ -d "$unit" ]; then
+            mkdir -p "$root/etc/systemd/system/$name"
+            mv -f "$unit/single-file.conf" "$root/etc/systemd/system/$name/"
+        else
+            mv -f "$unit" "$root/etc/systemd/system/$name"
+        fi
+    done
 }
 
 install_file() {
+    program=/usr/local/bin/edgemon
     kind=$(elf "$file") || die "$file is no program, and no .deb"
     check_machine "$kind"
     check_glibc "$FLOOR" "$kind"
+    [ ! -e "$root$program" ] || is_file ||
+        die "$root$program is another program, a script of pip perhaps: take it away first, nothing was installed"
     units=""
     if [ -d "$root/etc/systemd" ] || systemd; then units=$(units_from); fi
-    mkdir -p "$root/usr/local/bin"
-    # Never half a file under its name.
+    mkdir -p "$root/usr/local/bin" || die "cannot make $root/usr/local/bin: nothing was installed"
     new=$root/usr/local/bin/.edgemon.new
+    rm -rf "$new"
     cp "$file" "$new" || die "cannot copy $file to $new: nothing was installed"
     chmod 0755 "$new"
     [ -n "$root" ] || check_start "$new"
     if upgrade; then try "$new"; fi
-    mkdir -p "$root/etc/edgemon"
     make_user
     ids=$(sed -n 's/^edgemon:[^:]*:\([0-9]*\):\([0-9]*\):.*/\1:\2/p' "$root/etc/passwd")
-    mkdir -p "$root/var/lib/edgemon"
+    mkdir -p "$root/etc/edgemon" "$root/var/lib/edgemon"
     chmod 0750 "$root/var/lib/edgemon"
     chown "$ids" "$root/var/lib/edgemon"
-    if systemd; then stop_all; fi
-    mv -f "$new" "$root/usr/local/bin/edgemon"
-    if [ ! -e "$root$config" ]; then
-        if [ -n "$root" ]; then
-            say "no configuration yet: edgemon init --out $config, on the device"
-        else
-            /usr/local/bin/edgemon init --out "$config" >/dev/null
-        fi
+    if [ -e "$root$config" ]; then
+        :
+    elif [ -n "$root" ]; then
+        say "no configuration yet: edgemon init --out $config, on the device"
+    else
+        "$new" init --out "$config" >/dev/null
     fi
+    first="" enabled=""
     if [ -n "$units" ]; then
-        first=""
         if systemd; then
+            are_files || enabled=$(those enabled)
             for name in edgemon-agent.service edgemon-ship.service; do
                 systemctl cat "$name" >/dev/null 2>&1 || first="$first $name"
             done
         fi
         mkdir -p "$root/etc/systemd/system"
-        for unit in "$units"/edgemon-*; do
-            name=$(basename "$unit")
-            sed 's#/usr/bin/edgemon#/usr/local/bin/edgemon#' "$unit" > "$root/etc/systemd/system/$name"
-            case "$name" in
-            *.service)
-                # A single file unpacks itself and goes on in a child: that is who speaks to systemd. It unpacks to the
-                # disk, since a tmpfs counts as memory of the service, and a killed one leaves its files behind.
-                mkdir -p "$root/etc/systemd/system/$name.d"
-                printf '%s\n' '[Service]' NotifyAccess=all StateDirectory=edgemon/unpacked-%N \
-                    Environment=TMPDIR=/var/lib/edgemon/unpacked-%N \
-                    "ExecStopPost=/bin/sh -c 'rm -rf /var/lib/edgemon/unpacked-%N/_MEI*'" \
-                    > "$root/etc/systemd/system/$name.d/single-file.conf"
-                ;;
-            esac
-        done
+        staged=$root/etc/systemd/system/.edgemon.new
+        rm -rf "$staged"
+        mkdir "$staged"
+        make_units "$units" "$staged"
+    fi
+    # All of it is there; a power cut between here and the end leaves the old or the new of each, whole.
+    [ -n "$root" ] || sync
+    begin
+    if systemd; then stop_all; fi
+    mv -f "$new" "$root$program"
+    if [ -n "$units" ]; then
+        put_units "$staged"
         if systemd; then
-            systemctl daemon-reload
+            relink "$enabled"
             # The first time: enabled. Later it is as the administrator wants it.
             # shellcheck disable=SC2086  # words are wanted
             [ -z "$first" ] || systemctl enable $first >/dev/null 2>&1 ||
                 say "the units could not be enabled: systemctl enable$first"
         fi
     fi
+    [ -n "$root" ] || [ ! -e /usr/lib/edgemon/edgemon ] ||
+        say "the package edgemon is not used any more: dpkg --remove edgemon (without --purge) frees its room"
 }
 
 install_deb() {
+    program=/usr/bin/edgemon
     [ -z "$root" ] || die "a .deb goes into an image with: dpkg --root=$root -i $file"
     have dpkg || die "there is no dpkg here: take the single file, edgemon-VERSION-linux-ARCH"
-    fields=$(dpkg-deb -f "$file") || die "$file is not whole"
+    fields=$(dpkg-deb -f "$file") || die "$file is not whole: nothing was installed"
+    name=$(echo "$fields" | sed -n 's/^Package: *//p')
+    [ "$name" = edgemon ] || die "$file is the package $name: nothing was installed"
     wanted=$(echo "$fields" | sed -n 's/^Architecture: *//p')
     here=${EDGEMON_DEB_ARCH:-$(dpkg --print-architecture)}
     case "$(machine)" in
@@ -315,35 +423,34 @@ install_deb() {
         try "$new/usr/lib/edgemon/edgemon"
         rm -rf "$new"
     fi
-    # A single file and its units would come before the package's.
-    followed="" enabled=""
-    if [ -e /usr/local/bin/edgemon ]; then
-        followed=yes
+    begin
+    # It starts nothing; that is done below, after the self-test. Its words come by way of us: it would stop half way where
+    # a terminal that is gone does not take them.
+    failed=""
+    said=$(EDGEMON_START=no DEBIAN_FRONTEND=noninteractive dpkg --install --force-confold "$file" 2>&1) || failed=yes
+    printf '%s\n' "$said" || true
+    [ -z "$failed" ] || die "dpkg could not install $file, see above; what ran is started again"
+    # A single file and its units come before the package's. It ran until here.
+    if are_files || is_file; then
+        enabled=""
         if systemd; then
             enabled=$(those enabled)
             stop_all
         fi
         remove_file
+        if systemd; then relink "$enabled"; fi
     fi
-    # It starts nothing; that is done below, after the self-test.
-    EDGEMON_START=no DEBIAN_FRONTEND=noninteractive dpkg --install --force-confold "$file"
-    if [ -n "$followed" ] && systemd; then
-        # shellcheck disable=SC2086  # words are wanted
-        systemctl --quiet disable $UNITS
-        # shellcheck disable=SC2086  # words are wanted
-        [ -z "$enabled" ] || systemctl --quiet enable $enabled
-    fi
+    [ -e "$config" ] || "$program" init --out "$config" >/dev/null
 }
 
+if systemd; then ran=$(those active); fi
 if [ -n "$uninstall" ]; then
     remove
     exit 0
 fi
 [ -r "$file" ] || die "cannot read $file"
-ran="" tried=""
-new="" # a copy that is being tried
-trap '[ -z "$new" ] || rm -rf "$new"' EXIT
-if systemd; then ran=$(those active); fi
+check_sum
+tried=""
 case "$file" in
 *.deb) install_deb ;;
 *) install_file ;;
@@ -353,19 +460,24 @@ if [ -n "$root" ]; then
     exit 0
 fi
 
-program=$(command -v edgemon || echo /usr/local/bin/edgemon)
-[ -n "$tried" ] || "$program" selftest --config "$config" ||
-    die "it is installed, but the self-test failed, so nothing was started: see above"
+if [ -z "$tried" ]; then
+    end
+    "$program" selftest --config "$config" ||
+        die "it is installed, but the self-test failed, so nothing was started: see above"
+fi
 if [ -n "$start" ] && systemd; then
+    stopped=""
     start_those "$ran"
+    end
     # Whoever has disabled the agent is not told that it does not answer.
     systemctl is-active --quiet edgemon-agent.service || exit 0
     tries=0
-    until "$program" status --config "$config" >/dev/null 2>&1 || [ $tries -ge 20 ]; do
+    until "$program" status --config "$config" >/dev/null 2>&1 || [ $tries -ge 10 ]; do
         tries=$((tries + 1))
-        sleep 0.5
+        sleep 1
     done
     "$program" status --config "$config"
 elif [ -n "$start" ]; then
     say "no systemd runs here; start it with: $program run --config $config"
 fi
+end

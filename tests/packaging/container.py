@@ -56,13 +56,16 @@ class Container:
         self.root = root
         self.leader = leader
 
+    def words(self, *words: str) -> list[str]:
+        """A command that runs inside."""
+        return ["nsenter", "-t", str(self.leader), "-m", "-p", "-u", "-i", "-n", "--", *words]
+
     def run(
         self, *words: str, check: bool = True, text: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside."""
-        inside = ["nsenter", "-t", str(self.leader), "-m", "-p", "-u", "-i", "-n", "--"]
         done = subprocess.run(
-            [*inside, *words], input=text, capture_output=True, text=True, timeout=120, check=False
+            self.words(*words), input=text, capture_output=True, text=True, timeout=120, check=False
         )
         assert not check or done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -207,12 +209,12 @@ def test_no_program_is_refused(shell: list[str], image: Path, tmp_path: Path) ->
     assert done.returncode == 1 and "no program" in done.stderr
 
 
-def package(folder: Path, arch: str) -> Path:
+def package(folder: Path, arch: str, name: str = "edgemon") -> Path:
     """A .deb for that processor with nothing in it."""
     tree = folder / "tree"
     (tree / "DEBIAN").mkdir(parents=True)
     (tree / "DEBIAN/control").write_text(
-        f"Package: edgemon\nVersion: 0\nArchitecture: {arch}\nMaintainer: x\nDescription: x\n"
+        f"Package: {name}\nVersion: 0\nArchitecture: {arch}\nMaintainer: x\nDescription: x\n"
         "Depends: libc6 (>= 2.35), passwd\n"
     )
     deb = folder / f"edgemon_0_{arch}.deb"
@@ -237,10 +239,139 @@ def test_a_deb_of_another_processor_or_for_a_newer_glibc_is_refused(
     refused(run(shell, deb, EDGEMON_DEB_ARCH="arm64", EDGEMON_GLIBC="2.31"), "2.31", "2.35")
 
 
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg-deb")
+def test_another_package_is_refused(shell: list[str], tmp_path: Path) -> None:
+    deb = package(tmp_path, "amd64", "hello")
+    refused(run(shell, deb, EDGEMON_DEB_ARCH="amd64", EDGEMON_GLIBC="2.31"), "hello")
+
+
 @pytest.mark.parametrize("words", [[], ["--sideways"], ["--root"], ["one", "two"], ["/nowhere"]])
 def test_a_wrong_call_says_so(shell: list[str], words: list[str]) -> None:
     done = run(shell, *words)
     assert done.returncode in (1, 2) and done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("root", ["", "/", "//", "/nowhere"])
+def test_an_image_that_is_none_is_refused(shell: list[str], root: str) -> None:
+    """--root "$IMAGE" without an IMAGE would mean the very machine that builds it."""
+    # Were it not refused, the version of glibc would be.
+    done = run(shell, "--root", root, "/bin/true", EDGEMON_GLIBC="1.99")
+    assert done.returncode == 1 and "nothing was done" in done.stderr, done
+
+
+@pytest.mark.parametrize("words", [["--uninstall", "edgemon"], ["--purge", "edgemon"]])
+def test_a_call_that_means_two_things_does_nothing(
+    shell: list[str], image: Path, words: list[str]
+) -> None:
+    before = files(image)
+    done = run(shell, "--root", image, *words)
+    assert done.returncode == 1 and "nothing was done" in done.stderr
+    assert files(image) == before
+
+
+def test_two_at_a_time_are_one(shell: list[str]) -> None:
+    if shutil.which("flock") is None:
+        pytest.skip("needs flock")
+    folder = os.open("/run", os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    done = run(shell, "/bin/true", EDGEMON_GLIBC="1.99")
+    os.close(folder)
+    assert (done.returncode, done.stderr) == (
+        1, "install.sh: another install.sh is at work: nothing was done\n"
+    )  # fmt: skip
+    refused(run(shell, "/bin/true", EDGEMON_GLIBC="1.99"), "1.99")
+
+
+def test_a_damaged_file_is_refused(shell: list[str], image: Path, tmp_path: Path) -> None:
+    """By the sums that stand beside it; those of other files do not matter."""
+    folder = tmp_path / "down loads"
+    folder.mkdir()
+    binary = folder / "edgemon-0.1.0-linux-arm64"
+    binary.write_bytes(ARM64 + b"the program")
+    other = f"{'0' * 64}  edgemon-0.0.9-linux-arm64\n{'1' * 64}  {binary.name}.cdx.json\n"
+    (folder / "other.sha256").write_text(other)
+    sums = folder / f"{binary.name}.sha256"
+    before = files(image)
+    for between in ("  ", " *"):
+        sums.write_text(f"{other}{hashlib.sha256(b'another').hexdigest()}{between}{binary.name}\n")
+        refused(run(shell, "--root", image, binary), str(binary), str(sums), "damaged")
+        assert files(image) == before
+        right = hashlib.sha256(binary.read_bytes()).hexdigest()
+        sums.write_text(f"{other}{right}{between}{binary.name}\n")
+        assert run(shell, "--root", image, binary).returncode == 0
+        assert run(shell, "--root", image, "--uninstall", "--purge").returncode == 0
+
+
+def test_a_program_of_that_name_that_is_not_ours_stays(
+    shell: list[str], image: Path, tmp_path: Path
+) -> None:
+    """pip, as root, puts a script there."""
+    script = image / "usr/local/bin/edgemon"
+    script.parent.mkdir()
+    script.write_text("#!/usr/bin/python3\n")
+    binary = tmp_path / "edgemon"
+    binary.write_bytes(ARM64)
+    before = files(image)
+    refused(run(shell, "--root", image, binary), "another program")
+    assert run(shell, "--root", image, "--uninstall").returncode == 0
+    assert files(image) == before
+
+
+def test_the_administrators_own_units_stay(shell: list[str], image: Path) -> None:
+    """`systemctl edit --full` of a package's unit puts one where those of the single file would be."""
+    unit = image / "etc/systemd/system/edgemon-agent.service"
+    unit.write_text("[Service]\nExecStart=/usr/bin/edgemon agent\n")
+    assert run(shell, "--root", image, "--uninstall").returncode == 0
+    assert unit.exists()
+
+
+def test_services_can_read_it_whatever_roots_mask_is(image: Path, tmp_path: Path) -> None:
+    binary = tmp_path / "edgemon"
+    binary.write_bytes(ARM64)
+    done = run(["sh", "-c", 'umask 077; exec sh "$@"', "sh"], "--root", image, binary)
+    assert done.returncode == 0
+    for path in (
+        "usr/local/bin",
+        "usr/local/bin/edgemon",
+        "etc/edgemon",
+        "etc/systemd/system/edgemon-ship.service.d",
+    ):
+        assert (image / path).stat().st_mode & 0o755 == 0o755, path
+    assert (image / "etc/systemd/system/edgemon-ship.service").stat().st_mode & 0o777 == 0o644
+
+
+def test_an_absolute_link_of_an_image_means_the_image(
+    shell: list[str], image: Path, tmp_path: Path
+) -> None:
+    """As Yocto's update-alternatives makes them; this machine has other programs there."""
+    (image / "bin/sh").rename(image / "bin/busybox.nosuid")
+    (image / "bin/bash").symlink_to("busybox.nosuid")
+    (image / "bin/sh").symlink_to("/bin/bash")
+    binary = tmp_path / "edgemon"
+    binary.write_bytes(ARM64)
+    done = run(shell, "--root", image, binary)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_nothing_is_half_done_where_a_unit_cannot_be_made(
+    shell: list[str], image: Path, tmp_path: Path
+) -> None:
+    """The program and the units that were there stay, each whole."""
+    kit = tmp_path / "kit"
+    shutil.copytree(PACKAGING.parent / "systemd", kit / "systemd")
+    shutil.copy(SCRIPT, kit)
+    binary = tmp_path / "edgemon"
+    binary.write_bytes(ARM64 + b"old")
+    words = [*shell, str(kit / "install.sh"), "--root", str(image), str(binary)]
+    subprocess.run(words, check=True, capture_output=True)
+    before = {path: (image / path).read_bytes() for path in files(image)}
+    binary.write_bytes(ARM64 + b"new")
+    unit = kit / "systemd/edgemon-ship.service"
+    unit.unlink()
+    unit.symlink_to("/nowhere")
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    assert done.returncode != 0 and "edgemon-ship.service" in done.stderr
+    assert {path: (image / path).read_bytes() for path in files(image)} == before
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck")

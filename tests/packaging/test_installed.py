@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
+import signal
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -272,6 +276,141 @@ def test_a_single_file_that_cannot_start_is_refused_before_anything_changes(
     )
     assert programs(bare) == before
     assert "edgemon" not in (bare.root / "etc/passwd").read_text()
+
+
+def started(container: Container, file: str) -> subprocess.Popen[str]:
+    """install.sh, at work."""
+    return subprocess.Popen(
+        container.words("sh", "/kit/install.sh", f"/dist/{file}"),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        # As in a shell's foreground, also where the tests run in the background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+
+
+def script(container: Container) -> str:
+    """The process of install.sh, as the container sees it; the oldest, since it starts subshells."""
+    return container.run("pgrep", "-o", "-f", "^sh /kit/install.sh", check=False).stdout.strip()
+
+
+@pytest.mark.parametrize("file", [FILE, DEB.name], ids=["file", "deb"])
+@pytest.mark.parametrize("by", ["INT", "HUP"])
+def test_an_upgrade_that_is_broken_off_while_it_tries_changes_nothing(
+    bare: Container, file: str, by: str
+) -> None:
+    install(bare, file)
+    before = bare.show(AGENT, "MainPID"), bare.show(SHIP, "MainPID"), programs(bare)
+    running = started(bare, file)
+    tried = [bare.root / "usr/local/bin/.edgemon.new", bare.root / "usr/lib/.edgemon.new"]
+    wait_for(lambda: any(path.exists() for path in tried), 60, "a copy to try")
+    bare.run("kill", f"-{by}", script(bare))
+    running.communicate(timeout=60)
+    assert running.returncode == 128 + getattr(signal, f"SIG{by}")
+    assert (bare.show(AGENT, "MainPID"), bare.show(SHIP, "MainPID"), programs(bare)) == before
+    purge(bare)
+
+
+@pytest.mark.parametrize("file", [FILE, DEB.name], ids=["file", "deb"])
+def test_what_was_begun_is_not_broken_off(bare: Container, file: str) -> None:
+    """Ctrl-C and the end of an SSH connection, while the units are stopped."""
+    install(bare, file)
+    bare.write("/go", "")
+    bare.drop_in(
+        SHIP, "[Service]\nExecStopPost=/bin/sh -c 'while [ ! -e /go ]; do sleep 0.1; done'\n"
+    )
+    before = bare.show(AGENT, "MainPID")
+    (bare.root / "go").unlink()
+    running = started(bare, file)
+    wait_for(lambda: "deactivating" in bare.show(SHIP, "ActiveState"), 60, "the shipper stops")
+    for by in ("INT", "HUP", "TERM"):
+        bare.run("kill", f"-{by}", script(bare))
+    bare.write("/go", "")
+    said, _ = running.communicate(timeout=60)
+    assert running.returncode == 0 and "  agent    alive" in said
+    assert bare.show(AGENT, "MainPID") not in ("0", before)
+    bare.wait_active(SHIP)
+    purge(bare)
+    (bare.root / "go").unlink()
+
+
+@contextmanager
+def locked(container: Container) -> Iterator[None]:
+    """As while apt is at work."""
+    with open(container.root / "var/lib/dpkg/lock-frontend", "w") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        yield
+
+
+def test_a_package_that_dpkg_refuses_leaves_the_single_file_running(bare: Container) -> None:
+    install(bare, FILE)
+    before = bare.show(AGENT, "MainPID"), bare.show(SHIP, "MainPID"), programs(bare)
+    with locked(bare):
+        done = bare.run("sh", "/kit/install.sh", f"/dist/{DEB.name}", check=False)
+    assert done.returncode == 1 and "lock" in done.stdout, done
+    assert "dpkg could not install" in done.stderr
+    assert (bare.show(AGENT, "MainPID"), bare.show(SHIP, "MainPID"), programs(bare)) == before
+    purge(bare)
+
+
+def test_what_ran_runs_again_when_dpkg_fails_half_way(bare: Container) -> None:
+    """The units are stopped by then; one that is not enabled ran, too."""
+    install(bare, DEB.name)
+    bare.run("systemctl", "disable", SHIP)
+    bare.write("/etc/dpkg/dpkg.cfg.d/fails", "post-invoke=false\n")
+    done = bare.run("sh", "/kit/install.sh", f"/dist/{DEB.name}", check=False)
+    (bare.root / "etc/dpkg/dpkg.cfg.d/fails").unlink()
+    assert done.returncode == 1 and "what ran is started again" in done.stderr
+    assert states(bare, AGENT, SHIP) == {AGENT: ("enabled", "active"), SHIP: ("disabled", "active")}
+    purge(bare)
+
+
+def test_a_package_beside_the_single_file_leaves_it_alone(bare: Container) -> None:
+    """By dpkg and apt, which do not know of it: put there, told so, taken away, purged."""
+    install(bare, FILE)
+    bare.run("systemctl", "disable", "--now", SHIP)
+    before = bare.show(AGENT, "MainPID"), states(bare, AGENT, SHIP)
+    for _ in range(2):  # the second time it is an upgrade
+        said = bare.run("dpkg", "--install", f"/dist/{DEB.name}").stdout
+        assert "/usr/local/bin/edgemon, the single file, runs on" in said
+        assert (bare.show(AGENT, "MainPID"), states(bare, AGENT, SHIP)) == before
+    for word in ("--remove", "--purge"):
+        bare.run("dpkg", word, "edgemon")
+        assert (bare.show(AGENT, "MainPID"), states(bare, AGENT, SHIP)) == before
+    assert (bare.root / "var/lib/edgemon/spool").is_dir()
+    purge(bare)
+
+
+def test_the_single_file_is_stopped_before_it_is_taken_away(bare: Container) -> None:
+    """Also where dpkg remembers a package that was there before."""
+    install(bare, DEB.name)
+    bare.run("dpkg", "--remove", "edgemon")
+    install(bare, FILE)
+    bare.run("sh", "/kit/install.sh", "--uninstall")
+    assert bare.run("systemctl", "is-active", AGENT, SHIP, check=False).stdout == "inactive\n" * 2
+    assert bare.run("pgrep", "edgemon", check=False).stdout == ""
+    purge(bare)
+
+
+def test_a_package_comes_back_to_a_device_whose_configuration_was_removed(bare: Container) -> None:
+    """dpkg takes that for a decision and leaves it so."""
+    install(bare, DEB.name)
+    bare.run("dpkg", "--remove", "edgemon")
+    (bare.root / CONFIG[1:]).unlink()
+    install(bare, DEB.name)
+    purge(bare)
+
+
+def test_the_installed_file_itself_and_any_path_will_do(bare: Container) -> None:
+    bare.run(
+        "sh",
+        "-c",
+        f"mkdir '/a b' && cp /dist/{FILE} '/a b/edge mon' && cp /dist/{DEB.name} '/a b/edge mon.deb'",
+    )
+    for file in ("edge mon", "/usr/local/bin/edgemon", "./edge mon.deb"):
+        words = ("sh", "-c", 'cd "/a b" && exec sh /kit/install.sh "$0"', file)
+        assert "  agent    alive" in bare.run(*words).stdout
+    bare.run("rm", "-r", "/a b")
+    purge(bare)
 
 
 def test_dpkg_alone_starts_it_unless_told_not_to(bare: Container) -> None:
