@@ -43,6 +43,7 @@ CONNECT_TIMEOUT_S = 10.0
 _FAREWELL_S = 5.0
 _MAX_WAIT_S = 5.0
 _STABLE_S = 5.0
+_TELL_AGAIN_S = 60.0
 _SUSPICIOUS_LIVES = 3
 _TAKEN_OVER = 0x8E
 _WRONG_VERSION = 0x84
@@ -81,6 +82,7 @@ class MqttSource:
         # A broker has few receivers, and what devices deliver piles up there: no pauses as a fleet needs them.
         self._backoff = Backoff(0.5, 5.0, 2.0, random.random)
         self._connect_at = 0.0
+        self._told = "", 0.0  # why there is no connection, as it was last said, and when
         self._connected = False  # subscribed, too
         self._connected_at = 0.0
         self._short_lives = 0  # connections in a row that ended at once
@@ -222,17 +224,20 @@ class MqttSource:
             self._lost(getattr(error, "strerror", None) or str(error) or type(error).__name__)
 
     def _lost(self, why: str) -> None:
-        """The connection is over or could not be made: say so, and when the next try is."""
+        """The connection is over or could not be made: say so, and when the next try is; the same again each minute."""
         self._connected = False
         self._intake.forget_tokens()
         if self._leaving:
             return
+        now = time.monotonic()
         delay_s = self._backoff.next_delay()
-        self._connect_at = time.monotonic() + delay_s
+        self._connect_at = now + delay_s
         message = f"broker {self._broker.address}: {why}"
         if self._limits.idle_s is not None:
             self._fatal = self._fatal or UnreachableError(message)
-        if self._fatal is None:
+        told, told_at = self._told
+        if self._fatal is None and (message != told or now >= told_at + _TELL_AGAIN_S):
+            self._told = message, now
             log.warning(f"{message}; next try in {delay_s:.1f} s")
 
     def _farewell(self) -> None:
@@ -291,7 +296,7 @@ class MqttSource:
                 f"broker {self._broker.address} refuses the subscription: {refused[0].lower()}"
             )
             return
-        self._connected = True
+        self._connected, self._told = True, ("", 0.0)
         self._last_batch_at = self._connected_at = time.monotonic()
         log.info("receiving", broker=self._broker.address, client_id=self._broker.client_id)
 

@@ -393,7 +393,10 @@ class MqttSink:
 
     def _disconnected(self, link: Link, told: bool, reason: ReasonCode) -> None:
         stopping, connected = bool(link.offline_mid), link.connected
-        garbled = not told and reason.value == reasons.PROTOCOL_ERROR
+        if not link.refusal and link.client.connection.beginning == reasons.NO_MQTT_3_1_1:
+            link.refusal = f'{self._where} does not speak MQTT 3.1.1; set mqtt.version = "5"'
+        # A refusal ends with that code too.
+        garbled = not (told or link.refusal) and reason.value == reasons.PROTOCOL_ERROR
         if garbled:
             self._counters.add("edgemon_ship_errors_total", reason="not_mqtt")
         error = link.client.connection.error

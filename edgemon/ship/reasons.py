@@ -17,6 +17,8 @@ BAD_CREDENTIALS = 0x86
 NOT_AUTHORIZED = 0x87
 PROTOCOL_ERROR = 0x82
 KEEP_ALIVE_TIMEOUT = 0x8D
+# The CONNACK that refuses this version, of which paho says nothing but that it is a protocol error.
+NO_MQTT_3_1_1 = b"\x20\x02\x00\x01"
 
 # Refusals of a PUBLISH or of a connection that concern what was sent, not who sent it or when. The
 # same bytes will be refused again.

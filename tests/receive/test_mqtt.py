@@ -366,13 +366,25 @@ def test_a_service_waits_for_its_broker_and_stops_when_it_is_told(
 ) -> None:
     server = Mosquitto(mosquitto_folder)
     with receive(tmp_path, server.port) as receiver:
-        receiver.wait_for_log("next try in", times=2)
+        receiver.wait_for_log("next try in")
         server.start()
         try:
             receiver.wait_for_log("receiving")
         finally:
             server.stop()
         receiver.wait_for_log("connection lost")
+        assert receiver.stop(signal.SIGINT) == 130
+
+
+def test_a_broker_that_stays_away_does_not_fill_the_log(tmp_path: Path) -> None:
+    """Tried again and again, told once a minute."""
+    with (
+        socket.create_server((HOST, 0)) as server,
+        receive(tmp_path, server.getsockname()[1]) as receiver,
+    ):
+        for _ in range(5):
+            server.accept()[0].close()
+        assert receiver.log().count("next try in") == 1
         assert receiver.stop(signal.SIGINT) == 130
 
 

@@ -118,6 +118,7 @@ def test_a_wrong_password(
         f"127.0.0.1:{broker.port} refuses the user name or the password (mqtt.username, "
         "mqtt.password_file): Not authorized"
     )
+    assert drivers[-1].counters.get("edgemon_ship_errors_total", reason="not_mqtt") == 0
     password.write_text("right\na second line is ignored\n")
     drivers[-1].start()
     assert drivers[-1].reports.ups == 1, "the file is read at each attempt"
@@ -128,6 +129,15 @@ def test_a_broker_without_mqtt_5(short_tmp: Path, drivers: list[Driver]) -> None
     broker = ScriptedBroker(connack=connack(0x84))
     line = down(drivers, short_tmp, broker.port)
     assert line.endswith('does not speak MQTT 5; set mqtt.version = "3.1.1"')
+    broker.close()
+
+
+def test_a_broker_without_mqtt_3_1_1(short_tmp: Path, drivers: list[Driver]) -> None:
+    """Its refusal is MQTT, and none that paho hands on."""
+    broker = ScriptedBroker(connack=b"\x20\x02\x00\x01")
+    line = down(drivers, short_tmp, broker.port, mqtt='version = "3.1.1"')
+    assert line.endswith('does not speak MQTT 3.1.1; set mqtt.version = "5"')
+    assert drivers[-1].counters.get("edgemon_ship_errors_total", reason="not_mqtt") == 0
     broker.close()
 
 
