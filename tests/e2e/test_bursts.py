@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,7 +73,8 @@ def sites() -> Iterator[list[Site]]:
 
 
 def test_an_alarm_starts_a_burst_and_all_else_waits(sites: list[Site], short_tmp: Path) -> None:
-    site = Site(short_tmp, 'at = ["00:00"]\n')
+    far_from_now = time.strftime("%H:%M", time.localtime(time.time() + 12 * 3600))
+    site = Site(short_tmp, f'at = ["{far_from_now}"]\n')
     sites.append(site)
     site.send(0.0)
     wait_for(lambda: site.device.durable()["event"] > 0, what="the start is on disk")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgemon import wire
+from edgemon.records import Row
 from tests.collect.devices import RASPBERRY_PI, plant
 from tests.e2e.harness import EDGEMON, Application, Device
 from tests.servers import wait_for
@@ -41,6 +43,16 @@ def status(device: Device) -> dict[str, Any]:
     found = device.status()
     assert found is not None
     return found
+
+
+def instants(device: Device, kind: str, wanted: Callable[[Row], bool]) -> list[int]:
+    """Of rows that have left, ns of the monotonic clock."""
+    return [
+        batch.mono_ns + 1000 * int(str(row["t"]))
+        for batch in device.left(kind)
+        for row in wire.rows_from_columns(batch)
+        if wanted(row)
+    ]
 
 
 def heat(device: Device, celsius: float) -> None:
@@ -81,7 +93,10 @@ def test_a_raspberry_pi_that_overheats_and_cools_down(pi: Device) -> None:
     heat(pi, 20.0)
     pi.start()
     wait_for(lambda: status(pi)["anomalies"], what="the anomaly after the restart")
-    assert status(pi)["uptime_s"] < 8.0  # half a window would be ten samples
+    assert pi.stop() == 0
+    began_ns = max(instants(pi, "event", lambda row: row["type"] == "anomaly.started"))
+    cold_ns = instants(pi, "sys", lambda row: row.get(TEMPERATURE) == 20.0)
+    assert sum(one < began_ns for one in cold_ns) < 10, "half a window"
 
 
 def test_the_application_that_feeds_the_agent_is_measured(short_tmp: Path) -> None:

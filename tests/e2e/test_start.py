@@ -43,16 +43,30 @@ def agents(pids: list[int]) -> list[int]:
     return found
 
 
+def started_and_blocked(device: Device) -> subprocess.Popen[bytes]:
+    """`edgemon run` from the interpreter's start on, when a signal would kill it, until it can act on one.
+
+    Once more where all of that was over before this process could see it.
+    """
+    for _ in range(20):
+        device.process = process = subprocess.Popen(
+            [sys.executable, "-m", "edgemon", "run"],
+            cwd=device.folder, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        while not blocked(process.pid):
+            assert process.poll() is None
+            if device.status() is not None:
+                assert device.stop() == 0
+                break
+        else:
+            return process
+    raise AssertionError("this machine is too busy to see a process start")
+
+
 def test_a_reload_that_comes_while_edgemon_starts_does_not_kill_it(short_tmp: Path) -> None:
     device = Device(short_tmp, TOML)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "edgemon", "run"],
-        cwd=short_tmp, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    device.process = process
+    process = started_and_blocked(device)
     try:
-        while not blocked(process.pid):  # until here it is the interpreter's
-            assert process.poll() is None
         agent: list[int] = []
         while device.status() is None:
             assert process.poll() is None
