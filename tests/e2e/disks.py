@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -271,15 +271,22 @@ class Stream:
     def next(self) -> int:
         return self.first + len(self._sent_at)
 
-    def run(self, seconds: float, asking_s: float = 1e9) -> None:
+    def run(
+        self,
+        seconds: float,
+        asking_s: float = 1e9,
+        enough: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Send, and ask for acknowledgements every quarter of a second without waiting for them.
 
-        asking_s: ask no more after so many seconds; an acknowledgement is a sync.
+        asking_s: ask no more after so many seconds; an acknowledgement is a sync.  enough: what has to come about, on
+        a machine that is slow after more than `seconds`.
         """
         begun = asked = time.monotonic()
         with self._agent.connect() as client:
             answers = b""
-            while (now := time.monotonic()) < begun + seconds:
+            while (now := time.monotonic()) < begun + seconds or not enough():
+                assert now < begun + seconds + 60.0, "not within a minute"
                 count = int((now - begun) * self._rate) - len(self._sent_at)
                 if count > 0:
                     lines = [prediction(self.next + i) for i in range(count)]
