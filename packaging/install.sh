@@ -18,7 +18,7 @@ die() {
     echo "install.sh: $*" >&2
     exit 1
 }
-say() { echo "install.sh: $*"; }
+say() { echo "install.sh: $*" || true; }
 have() { command -v "$1" >/dev/null 2>&1; }
 # systemd runs here, and this is not an image.
 systemd() { [ -z "$root" ] && [ -d "${EDGEMON_SYSTEMD_RUNS:-/run/systemd/system}" ] && have systemctl; }
@@ -75,12 +75,12 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 # From the first change on neither Ctrl-C nor the end of an SSH connection leaves it half done; a failure starts what ran.
 begin() {
-    trap '' HUP INT TERM
+    trap '' HUP INT PIPE TERM
     stopped=yes
 }
 end() {
     stopped=""
-    trap - HUP INT TERM
+    trap - HUP INT PIPE TERM
 }
 
 # -- what runs here
@@ -207,11 +207,13 @@ is_file() { elf "$root/usr/local/bin/edgemon" >/dev/null; }
 # Whether the units below /etc/systemd are a single file's, and not the administrator's. Packages ask for that file too.
 are_files() { [ -e "$root/etc/systemd/system/edgemon-agent.service.d/single-file.conf" ]; }
 
-# After units of the other form came or went: what enables them points to where they are now.
-relink() { # $1: what is enabled
+# After units came or went: what enables them points to where they are now.
+relink() {
     systemctl daemon-reload
-    # shellcheck disable=SC2086  # words are wanted
-    [ -z "$1" ] || systemctl --quiet --force enable $1
+    for link in /etc/systemd/system/*.wants/edgemon-*; do
+        path=$(systemctl show --property=FragmentPath --value "$(basename "$link")")
+        if [ -h "$link" ] && [ -n "$path" ]; then ln -sf "$path" "$link"; fi
+    done
 }
 
 # -- take away
@@ -232,9 +234,12 @@ remove() {
     ! are_files || files=yes
     begin
     if systemd; then stop_all; fi
-    if [ -z "$root" ] && have dpkg && dpkg -s edgemon >/dev/null 2>&1; then
-        dpkg "--$([ -n "$purge" ] && echo purge || echo remove)" edgemon || die "dpkg could not take edgemon away, see above"
-    fi
+    known=""
+    if [ -z "$root" ] && have dpkg-query; then known=$(dpkg-query -W -f '${Status}' edgemon 2>/dev/null || true); fi
+    case "$known$purge" in
+    "" | yes | *" not-installed"* | *" config-files") ;;
+    *) dpkg "--$([ -n "$purge" ] && echo purge || echo remove)" edgemon || die "dpkg could not take edgemon away, see above" ;;
+    esac
     remove_file
     for unit in $UNITS edgemon-burst.service; do
         # Of a .deb's units what is enabled stays so, for when it comes back.
@@ -305,7 +310,8 @@ try() {
 check_start() { # $1: a copy of the single file
     said=$("$1" --version 2>&1) && return
     case "$said" in
-    *libz.so*) die "$file needs the library libz.so.1 (package zlib1g or zlib), which is not here: nothing was installed" ;;
+    *"libz.so.1: cannot open"*) die "$file needs the library libz.so.1 (package zlib1g or zlib), which is not here: nothing was installed" ;;
+    *"PKG archive"*) die "$file is damaged, or not whole: fetch it again, nothing was installed" ;;
     esac
     die "$file does not start; it unpacks itself into \$TMPDIR (${TMPDIR:-/tmp}), which needs 25 MB and must not be mounted \
 noexec (another one: TMPDIR=/var/tmp before the command): nothing was installed. It said: $(echo "$said" | tail -n 1)"
@@ -356,7 +362,7 @@ install_file() {
     chmod 0755 "$new"
     [ -n "$root" ] || check_start "$new"
     if upgrade; then try "$new"; fi
-    make_user
+    make_user || die "cannot make the user edgemon: nothing was installed"
     ids=$(sed -n 's/^edgemon:[^:]*:\([0-9]*\):\([0-9]*\):.*/\1:\2/p' "$root/etc/passwd")
     mkdir -p "$root/etc/edgemon" "$root/var/lib/edgemon"
     chmod 0750 "$root/var/lib/edgemon"
@@ -368,10 +374,9 @@ install_file() {
     else
         "$new" init --out "$config" >/dev/null
     fi
-    first="" enabled=""
+    first=""
     if [ -n "$units" ]; then
         if systemd; then
-            are_files || enabled=$(those enabled)
             for name in edgemon-agent.service edgemon-ship.service; do
                 systemctl cat "$name" >/dev/null 2>&1 || first="$first $name"
             done
@@ -390,7 +395,7 @@ install_file() {
     if [ -n "$units" ]; then
         put_units "$staged"
         if systemd; then
-            relink "$enabled"
+            relink
             # The first time: enabled. Later it is as the administrator wants it.
             # shellcheck disable=SC2086  # words are wanted
             [ -z "$first" ] || systemctl enable $first >/dev/null 2>&1 ||
@@ -429,16 +434,12 @@ install_deb() {
     failed=""
     said=$(EDGEMON_START=no DEBIAN_FRONTEND=noninteractive dpkg --install --force-confold "$file" 2>&1) || failed=yes
     printf '%s\n' "$said" || true
-    [ -z "$failed" ] || die "dpkg could not install $file, see above; what ran is started again"
+    [ -z "$failed" ] || die "dpkg could not install $file, see above${ran:+; what ran runs again}"
     # A single file and its units come before the package's. It ran until here.
     if are_files || is_file; then
-        enabled=""
-        if systemd; then
-            enabled=$(those enabled)
-            stop_all
-        fi
+        if systemd; then stop_all; fi
         remove_file
-        if systemd; then relink "$enabled"; fi
+        if systemd; then relink; fi
     fi
     [ -e "$config" ] || "$program" init --out "$config" >/dev/null
 }

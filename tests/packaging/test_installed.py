@@ -201,6 +201,10 @@ def test_the_other_form_takes_the_place_of_the_first(
     assert states(bare, AGENT, SHIP, "edgemon-burst.timer", "edgemon-agent.socket") == before
     assert f"path={program} " in bare.show(AGENT, "ExecStart")
     assert bare.run("sh", "-c", "command -v edgemon").stdout == f"{program}\n"
+    links = list((bare.root / "etc/systemd/system").glob("*.wants/edgemon-*"))
+    assert {(link.name, str(link.readlink())) for link in links} == {
+        (unit, bare.show(unit, "FragmentPath")) for unit in (AGENT, "edgemon-burst.timer")
+    }
     rows = bare.run("edgemon", "spool", "cat", "--kind", "agg", "--config", CONFIG).stdout
     assert '"model":"m"' in rows.replace(" ", "")
     purge(bare)
@@ -256,13 +260,23 @@ def programs(container: Container) -> set[tuple[str, int, int]]:
 def test_a_single_file_that_cannot_start_is_refused_before_anything_changes(
     bare: Container,
 ) -> None:
-    """Without room to unpack itself; without the one library that it wants of the system."""
+    """Half of one; without room to unpack itself, or the right to run there; without the one library that it wants of
+    the system."""
     before = programs(bare)
+    half = (ROOT / "dist" / FILE).read_bytes()[:5_000_000]
+    (bare.root / "half").write_bytes(half)
+    done = bare.run("sh", "/kit/install.sh", "/half", check=False)
+    assert done.returncode == 1 and "/half is damaged, or not whole" in done.stderr
+    (bare.root / "half").unlink()
     bare.run("mkdir", "-p", "/small")
     bare.run("mount", "-t", "tmpfs", "-o", "size=1m", "small", "/small")
     done = bare.run("env", "TMPDIR=/small", "sh", "/kit/install.sh", f"/dist/{FILE}", check=False)
     bare.run("umount", "/small")
     assert done.returncode == 1 and "(/small), which needs 25 MB" in done.stderr
+    bare.run("mount", "-t", "tmpfs", "-o", "noexec", "small", "/small")
+    done = bare.run("env", "TMPDIR=/small", "sh", "/kit/install.sh", f"/dist/{FILE}", check=False)
+    bare.run("umount", "/small")
+    assert done.returncode == 1 and "must not be mounted noexec" in done.stderr
     assert programs(bare) == before
 
     (library,) = (bare.root / "usr/lib/x86_64-linux-gnu").glob("libz.so.1")
@@ -322,7 +336,7 @@ def test_what_was_begun_is_not_broken_off(bare: Container, file: str) -> None:
     (bare.root / "go").unlink()
     running = started(bare, file)
     wait_for(lambda: "deactivating" in bare.show(SHIP, "ActiveState"), 60, "the shipper stops")
-    for by in ("INT", "HUP", "TERM"):
+    for by in ("INT", "HUP", "PIPE", "TERM"):
         bare.run("kill", f"-{by}", script(bare))
     bare.write("/go", "")
     said, _ = running.communicate(timeout=60)
@@ -359,7 +373,7 @@ def test_what_ran_runs_again_when_dpkg_fails_half_way(bare: Container) -> None:
     bare.write("/etc/dpkg/dpkg.cfg.d/fails", "post-invoke=false\n")
     done = bare.run("sh", "/kit/install.sh", f"/dist/{DEB.name}", check=False)
     (bare.root / "etc/dpkg/dpkg.cfg.d/fails").unlink()
-    assert done.returncode == 1 and "what ran is started again" in done.stderr
+    assert done.returncode == 1 and "what ran runs again" in done.stderr
     assert states(bare, AGENT, SHIP) == {AGENT: ("enabled", "active"), SHIP: ("disabled", "active")}
     purge(bare)
 
