@@ -270,7 +270,7 @@ class ShipProgram:
 
     def end(self, number: int = 15) -> int:
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(150)
 
 
 def up(

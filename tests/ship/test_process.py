@@ -100,7 +100,7 @@ def test_batches_leave_soon_after_the_nudge_of_the_agent(
     program.wait_status(lambda status: status["connected"], "connected")
     for number in range(1, 11):
         feeder.add("event")
-        wait_for(lambda n=number: len(keys(listener)) == n, timeout_s=10)  # type: ignore[misc]
+        wait_for(lambda n=number: len(keys(listener)) == n)  # type: ignore[misc]
     listener.close()
 
 
@@ -183,7 +183,7 @@ def test_a_network_that_swallows_acknowledgements_only_delays(
     proxy.swallow_down = False
     proxy.cut()
     program.wait_status(lambda s: s["acked"]["pred"] == 20, "all acked")  # type: ignore[index]
-    assert set(keys(listener)) == set(feeder.sent)
+    wait_for(lambda: set(keys(listener)) == set(feeder.sent))
     proxy.close()
     listener.close()
 
@@ -299,7 +299,7 @@ def test_a_reload_changes_the_sink_and_goes_on(mosquitto: Mosquitto, place: Plac
     feeder.add("pred", 5)
     program.wait_status(lambda s: s["acked"]["pred"] == 10, "ten acked")  # type: ignore[index]
     assert len(list((place.folder / "outbox" / "lab" / "cam-7").iterdir())) == 5
-    wait_for(lambda: states(listener)[-1] == (False, 1), what="a goodbye to the broker")
+    wait_for(lambda: states(listener)[-1:] == [(False, 1)], what="a goodbye to the broker")
     listener.close()
 
 

@@ -32,11 +32,13 @@ class Site(Place):
         super().__init__(folder)
         self.bucket = ""
 
-    def fill(self, server: S3Server, settings: str = AGES, *, bucket: str = "") -> None:
+    def fill(
+        self, server: S3Server, settings: str = AGES, *, bucket: str = "", ship: str = ""
+    ) -> None:
         self.server = server
         self.bucket = bucket or server.bucket()
         s3 = f'bucket = "{self.bucket}"\nendpoint = "{server.endpoint}"\n{settings}'
-        self.configure(1, ship='sink = "s3"', s3=s3)
+        self.configure(1, ship=f'sink = "s3"\n{ship}', s3=s3)
 
     def contents(self) -> dict[str, list[tuple[Key, bytes]]]:
         """Object -> its batches."""
@@ -129,7 +131,7 @@ def test_once_ships_what_is_there_without_waiting_for_its_age(seaweed: Seaweed, 
 def test_a_stop_ships_what_is_gathered_within_the_drain_timeout(
     seaweed: Seaweed, site: Site
 ) -> None:
-    site.fill(seaweed, 'max_age = "1d"\nevent_max_age = "1d"')
+    site.fill(seaweed, 'max_age = "1d"\nevent_max_age = "1d"', ship='drain_timeout = "2m"')
     assert site.feeder is not None
     site.feeder.add_all_kinds(40)
     program = site.ship()
