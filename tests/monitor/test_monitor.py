@@ -81,10 +81,12 @@ def test_it_ships_to_a_broker_and_what_waits_goes_with_the_next_start(
         with monitor:
             log(monitor, range(300, 500))
         mosquitto.start()
+        config.write_text(config.read_text().replace('"300ms"', '"2m"'))
+        monitor = EdgeMonitor(config)
         with monitor:
             log(monitor, range(500, 700))
             wait_for(lambda: receiver.count("predictions") >= 500, what="the backlog is stored")
-            wait_for(lambda: monitor.get_status()["shipper"]["connected"])
+            wait_for(lambda: (monitor.get_status()["shipper"] or {}).get("connected"))
         wait_for(lambda: receiver.count("predictions") >= 700, what="all is stored")
         numbers = receiver.query("SELECT json_extract(features, '$.number') FROM predictions")
         assert sorted(number for (number,) in numbers) == list(range(700))
