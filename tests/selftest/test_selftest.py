@@ -230,4 +230,4 @@ def test_it_does_not_wait_for_a_sink_that_says_nothing(short_tmp: Path) -> None:
             filler.close()
     assert found["sink"].result == "warning", found["sink"]
     # What the steps that wait allow themselves, not how fast this machine is.
-    assert found["sink"].took_s < selftest.device.SINK_S + 5 and took_s < 30
+    assert found["sink"].took_s < selftest.device.SINK_S + 20 and took_s < 60
