@@ -44,7 +44,7 @@ test-connectors: $(VENV)/.test $(VENV)/.test-connectors  ## the connectors with 
 test-slow: $(VENV)/.test a-binary  ## the slow proofs of the spool, and the footprint budget of this machine's binary
 	$(BIN)/python -m pytest -m slow -n 0 --hypothesis-profile=search tests/spool tests/benchmarks
 
-test-storm: $(VENV)/.test  ## kill -9, power cuts, outages and hostile clients, in hundreds; months of uploads (parts need root)
+test-storm: $(VENV)/.test  ## kill -9, power cuts, outages and hostile clients, in hundreds; a thousand uploads (parts need root)
 	$(BIN)/python -m pytest -m slow -n 0 tests/e2e tests/remote tests/ship
 
 test-packages: $(VENV)/.test a-binary  ## this machine's files in containers with systemd and in little memory (root)

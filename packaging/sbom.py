@@ -25,6 +25,7 @@ _SAYS = {
     "zlib": (re.compile(rb" (?:in|de)flate (\d+(?:\.\d+)+) Copyright"), "Zlib"),
     "expat": (re.compile(rb"\0expat_(\d+(?:\.\d+)+)\0"), "MIT"),
 }
+_THEMSELVES = ("libz.so", "libexpat.so")
 
 
 def write(
@@ -51,8 +52,7 @@ def write(
     components += [
         _library(name, source) for name, source in sorted(binaries) if _top(name) == name
     ]
-    extensions = [(name, source) for name, source in sorted(binaries) if _top(name) != name]
-    components += _compiled_in([("edgemon", program), *extensions])
+    components += _compiled_in([("edgemon", program), *sorted(binaries)])
     stamp = int(os.environ.get("SOURCE_DATE_EPOCH", "0"))
     bill = {
         "bomFormat": "CycloneDX",
@@ -103,9 +103,11 @@ def _distribution(name: str) -> Component:
 
 
 def _compiled_in(files: list[tuple[str, str]]) -> list[Component]:
-    """Libraries inside programs and extensions. files: (name in the bundle, path)."""
+    """Libraries inside programs, extensions and other libraries. files: (name in the bundle, path)."""
     found = []
     for name, path in files:
+        if name.startswith(_THEMSELVES):
+            continue
         with open(path, "rb") as file:
             content = file.read()
         inside = [

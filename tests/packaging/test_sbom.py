@@ -33,6 +33,10 @@ def bill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     extension.write_bytes(b"ours")
     compressor = tmp_path / "backend_c.so"
     compressor.write_bytes(b"\0ZSTD_compress\0")
+    themselves = tmp_path / "libz.so.1"
+    themselves.write_bytes(b"\0 inflate 1.3.1 Copyright 1995-2024 Mark Adler \0")
+    python = tmp_path / "libpython3.11.so.1.0"  # some have all of it in one
+    python.write_bytes(b"\0expat_2.6.4\0")
     program = tmp_path / "edgemon"
     program.write_bytes(b"\0 inflate 1.2.13 Copyright 1995-2022 Mark Adler \0")
     sbom.write(
@@ -40,6 +44,8 @@ def bill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         ["json", "edgemon.cli", "paho.mqtt.client", "zstandard.backend_c"],
         [
             ("libssl.so.3", str(library)),
+            ("libz.so.1", str(themselves)),
+            ("libpython3.11.so.1.0", str(python)),
             ("edgemon/_core/ks.so", str(extension)),
             ("zstandard/backend_c.so", str(compressor)),
         ],
@@ -69,8 +75,10 @@ def test_it_has_what_the_schema_requires(bill: dict[str, Any]) -> None:
 def test_it_names_what_is_bundled_and_nothing_else(bill: dict[str, Any]) -> None:
     found = {component["name"]: component for component in bill["components"]}
     assert set(found) == {
-        "zstandard", "paho-mqtt", "CPython", "PyInstaller bootloader", "libssl.so.3", "zlib", "zstd"
+        "zstandard", "paho-mqtt", "CPython", "PyInstaller bootloader", "libssl.so.3", "libz.so.1",
+        "libpython3.11.so.1.0", "zlib", "zstd", "expat",
     }  # fmt: skip
+    assert found["expat"]["bom-ref"] == "pkg:generic/expat@2.6.4#libpython3.11.so.1.0"
     assert found["PyInstaller bootloader"]["purl"] == "pkg:pypi/pyinstaller@6.22.3"
     assert found["CPython"]["version"] == sys.version.split()[0]
     assert re.fullmatch(r"pkg:pypi/paho-mqtt@2\.\d.*", found["paho-mqtt"]["purl"])

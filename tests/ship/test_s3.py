@@ -333,7 +333,7 @@ def held(program: ShipProgram) -> tuple[int, int]:
 
 
 @pytest.mark.slow
-def test_months_of_uploads_leave_memory_and_descriptors_as_they_were(
+def test_a_thousand_uploads_leave_memory_and_descriptors_as_they_were(
     rclone: Rclone, site: Site
 ) -> None:
     """Four uploads a burst, 250 bursts: ten days of hours. The upload process ends in each tenth pause, the store is
