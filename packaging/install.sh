@@ -199,7 +199,8 @@ start_those() { # $1: what ran before; with what is enabled it is what shall run
         if printf '%s\n' "$1" "$enabled" | grep -qx "$unit"; then wanted="$wanted $unit"; fi
     done
     # shellcheck disable=SC2086  # words are wanted
-    [ -z "$wanted" ] || systemctl start $wanted
+    [ -z "$wanted" ] || systemctl start $wanted ||
+        die "it is installed, but not all of it started: journalctl -u edgemon-agent -u edgemon-ship says why"
 }
 
 # A single file, and not what pip puts there.
@@ -479,6 +480,6 @@ if [ -n "$start" ] && systemd; then
     done
     "$program" status --config "$config"
 elif [ -n "$start" ]; then
-    say "no systemd runs here; start it with: $program run --config $config"
+    say "no systemd runs here; ${tried:+re}start it with: $program run --config $config"
 fi
 end

@@ -409,9 +409,9 @@ def test_the_single_file_on_a_system_without_packages(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    for _ in range(2):  # the second time it is an upgrade
+    for what in ("; start it with:", "; restart it with:"):  # the second time it is an upgrade
         said = inside("sh", "/kit/install.sh", "/kit/edgemon")
-        assert "checks done: 0 failed" in said and "edgemon run" in said
+        assert "checks done: 0 failed" in said and f"{what} /usr/local/bin/edgemon run" in said
     assert inside("edgemon", "--version") == f"edgemon {VERSION}\n"
     assert inside("stat", "-c", "%U %a", "/var/lib/edgemon").split() == ["edgemon", "750"]
     assert "sink" in inside("edgemon", "check", "--config", "/etc/edgemon/edgemon.toml")

@@ -248,6 +248,19 @@ def test_an_upgrade_that_fails_its_self_test_changes_nothing(bare: Container, fi
     purge(bare)
 
 
+def test_a_unit_that_does_not_start_is_told(bare: Container) -> None:
+    """After a self-test that passed; the other one runs."""
+    install(bare, DEB.name)
+    bare.write(
+        f"/etc/systemd/system/{SHIP}.d/override.conf", "[Service]\nExecStartPre=/bin/false\n"
+    )
+    bare.run("systemctl", "daemon-reload")
+    done = bare.run("sh", "/kit/install.sh", f"/dist/{DEB.name}", check=False)
+    assert done.returncode == 1 and "not all of it started: journalctl" in done.stderr
+    bare.wait_active(AGENT)
+    purge(bare)
+
+
 def programs(container: Container) -> set[tuple[str, int, int]]:
     """Path, inode and time of change of each file where programs are put."""
     return {
