@@ -21,7 +21,7 @@ die() {
 say() { echo "install.sh: $*" || true; }
 have() { command -v "$1" >/dev/null 2>&1; }
 # systemd runs here, and this is not an image.
-systemd() { [ -z "$root" ] && [ -d "${EDGEMON_SYSTEMD_RUNS:-/run/systemd/system}" ] && have systemctl; }
+systemd() { [ -z "$root" ] && [ -d /run/systemd/system ] && have systemctl; }
 
 usage() {
     sed -n '2,9s/^# \{0,1\}//p' "$0"
@@ -56,8 +56,9 @@ done
 
 # -- one at a time, and to its end
 
-if [ -z "$root" ] && [ -d /run ] && have flock; then
-    exec 9< /run
+lock=${EDGEMON_LOCK:-/run}
+if [ -z "$root" ] && [ -d "$lock" ] && have flock; then
+    exec 9< "$lock"
     flock -n 9 || die "another install.sh is at work: nothing was done"
 fi
 
@@ -212,8 +213,9 @@ are_files() { [ -e "$root/etc/systemd/system/edgemon-agent.service.d/single-file
 relink() {
     systemctl daemon-reload
     for link in /etc/systemd/system/*.wants/edgemon-*; do
+        [ -h "$link" ] || continue
         path=$(systemctl show --property=FragmentPath --value "$(basename "$link")")
-        if [ -h "$link" ] && [ -n "$path" ]; then ln -sf "$path" "$link"; fi
+        [ -z "$path" ] || ln -sf "$path" "$link"
     done
 }
 

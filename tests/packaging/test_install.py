@@ -63,7 +63,7 @@ def image(tmp_path: Path) -> Path:
 def run(shell: list[str], *words: object, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*shell, str(SCRIPT), *map(str, words)],
-        env=os.environ | variables,
+        env=os.environ | {"EDGEMON_LOCK": str(PACKAGING)} | variables,
         capture_output=True,
         text=True,
         timeout=60,
@@ -272,7 +272,7 @@ def test_a_call_that_means_two_things_does_nothing(
 def test_two_at_a_time_are_one(shell: list[str]) -> None:
     if shutil.which("flock") is None:
         pytest.skip("needs flock")
-    folder = os.open("/run", os.O_RDONLY)
+    folder = os.open(PACKAGING, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
     done = run(shell, "/bin/true", EDGEMON_GLIBC="1.99")
     os.close(folder)
