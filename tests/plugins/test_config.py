@@ -216,7 +216,7 @@ class TestTrust:
 
 def test_every_folder_that_a_chain_of_links_goes_through_counts(tmp_path: Path) -> None:
     for name in ("program", "between", "configured"):
-        (tmp_path / name).mkdir()
+        (tmp_path / name).mkdir(mode=0o755)
     program = tmp_path / "program" / "it"
     shutil.copy("/bin/true", program)
     (tmp_path / "between" / "it").symlink_to("../program/it")
