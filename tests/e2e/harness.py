@@ -158,15 +158,19 @@ class Application:
     def send(self, first: int, count: int) -> None:
         """Send predictions first … first + count - 1 and wait until they are on disk."""
         self.write(first, count)
+        self.settle(first + count)
+
+    def settle(self, number: int) -> None:
+        """Wait until all that was written, predictions up to that number, is on disk."""
         assert self._socket is not None
-        self._socket.sendall(json.dumps({"ack": first + count, "level": "disk"}).encode() + b"\n")
+        self._socket.sendall(json.dumps({"ack": number, "level": "disk"}).encode() + b"\n")
         answer = b""
         while not answer.endswith(b"\n"):
             chunk = self._socket.recv(4096)
             assert chunk, "the agent closed the connection"
             answer += chunk
-        assert json.loads(answer) == {"ack": first + count, "level": "disk"}
-        self.acknowledged = first + count
+        assert json.loads(answer) == {"ack": number, "level": "disk"}
+        self.acknowledged = number
 
     def send_through(
         self, count: int, chunk: int, trials: Mapping[int, Callable[[], None]]

@@ -54,6 +54,18 @@ def send(device: Device, first: int, count: int) -> None:
     application.close()
 
 
+def send_at_once(device: Device, first: int, count: int) -> None:
+    """As `send`, and the agent reads them in one turn: no timer of its comes between. count: of less than 64 KiB."""
+    application = Application(device)
+    application.connect()
+    pid = agent_status(device)["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    application.write(first, count)
+    os.kill(pid, signal.SIGCONT)
+    application.settle(first + count)
+    application.close()
+
+
 def test_rows_acknowledged_in_an_open_batch_survive_kill_9(device: Device) -> None:
     device.start()
     send(device, 0, 300)  # far from full: these rows are in the journal alone
@@ -149,7 +161,7 @@ def test_open_windows_survive_kill_9_as_they_were_at_the_last_checkpoint(short_t
     device = Device(short_tmp, 'checkpoint_interval = "1s"\n' + config)
     device.start()
     try:
-        send(device, 0, 400)
+        send_at_once(device, 0, 400)
 
         def saved() -> bool:
             journals = (device.folder / "state/spool").rglob("*agg*")
@@ -212,7 +224,7 @@ def test_a_batch_that_leaves_does_not_take_the_open_windows_with_it(short_tmp: P
     device = Device(short_tmp, 'checkpoint_interval = "1s"\n' + config)
     device.start()
     try:
-        send(device, 0, 400)
+        send_at_once(device, 0, 400)
         wait_for(lambda: windows(device), what="the batch with churn's window is shipped")
         device.kill_agent()
     finally:
