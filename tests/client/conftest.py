@@ -19,6 +19,7 @@ max_age = "1s"
 enabled = false
 [ship]
 sink = "file"
+drain_timeout = "30s"
 """
 
 

@@ -28,6 +28,7 @@ max_age = "60s"
 interval = "1s"
 [ship]
 sink = "file"
+drain_timeout = "30s"
 """
 
 

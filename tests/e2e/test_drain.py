@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.harness import Device
 
-TOML = '[system]\nenabled = false\n[ship]\nsink = "file"\n[models."*"]\n'
+TOML = '[system]\nenabled = false\n[ship]\nsink = "file"\ndrain_timeout = "30s"\n[models."*"]\n'
 
 
 def connect(device: Device) -> socket.socket:
