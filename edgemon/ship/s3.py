@@ -32,8 +32,8 @@ PUT_BASE_S = 90.0
 SLOWEST_BYTES_A_S = 4096
 # A child that has nothing to do is kept for so long: the next object may be near.
 LINGER_S = 2.0
-# An object that was sent before a crash is made anew from the spool, which takes no time. When
-# nothing has come for so long the rest of it is gone.
+# An object that was sent before a crash is made anew from the spool. When there was room for so long
+# and nothing came, the rest of it is gone.
 QUIET_S = 3.0
 MAX_CLOSED = 64
 # The shipper may send fresh batches while older ones drain: each of the two has a run of its own.
@@ -65,6 +65,8 @@ class S3Sink:
         self._state = "down"  # "down" | "checking" | "up" | "stopping"
         self._files = 0  # made so far
         self._fresh = False  # a batch came since the last tick
+        self._had_room = False  # behind the last tick
+        self._quiet_since = 0.0  # there has been room, and nothing came; as ticks saw it
         self._idle_since = 0.0
 
     # -- Sink
@@ -97,7 +99,9 @@ class S3Sink:
         try:
             if run is None:
                 run = self._begin(parcel, now)
-            run.add(parcel, now)
+            for other in self._open:
+                other.passed = other.passed or KINDS.index(other.kind) < KINDS.index(parcel.kind)
+            run.add(parcel)
             if run.complete(limit_bytes):
                 self._close_run(run)
         except OSError as error:
@@ -121,12 +125,16 @@ class S3Sink:
             self._go_down("no answer from the store in time; the upload is given up")
             return
         fresh, self._fresh = self._fresh, False
+        if fresh or not self._had_room:
+            # Not since the batch came: what we did with it may have taken its time, as on a card that stalls.
+            self._quiet_since = now
         if self._state == "up":
             ends = self._hurry() and not fresh
             for run in list(self._open):
                 if ends or now >= self._due(run):
                     self._close_run(run)
             self._upload_next(now)
+        self._had_room = self.ready()
         if not self._uploader.busy and now >= self._idle_since + LINGER_S:
             self._uploader.kill()
 
@@ -165,8 +173,9 @@ class S3Sink:
         if len(others) >= MAX_OPEN_A_KIND:
             self._close_run(others[0])
         self._files += 1
-        cut = self._cuts.end_of(parcel.stream, parcel.kind, parcel.seq)
-        run = Gathering(self._fs, self._folder, parcel, cut, now, self._files)
+        place = parcel.stream, parcel.kind, parcel.seq
+        cut, before = self._cuts.end_of(*place), self._cuts.begin_after(*place)
+        run = Gathering(self._fs, self._folder, parcel, cut, before, now, self._files)
         self._open.append(run)
         return run
 
@@ -174,9 +183,10 @@ class S3Sink:
         """When it is closed for its age."""
         settings = self._config.s3
         age_s = settings.event_max_age_s if run.kind == "event" else settings.max_age_s
-        if not run.cut:
+        # Events are handed out before all else: what passed them says that there are no more.
+        if not run.cut or (run.passed and run.kind == KINDS[0]):
             return run.since + age_s
-        return max(run.since + age_s, run.added + QUIET_S) if self.ready() else NEVER
+        return max(run.since + age_s, self._quiet_since + QUIET_S) if self.ready() else NEVER
 
     def _close_run(self, run: Gathering) -> None:
         self._open.remove(run)

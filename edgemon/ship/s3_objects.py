@@ -51,17 +51,26 @@ class Gathering:
     """An object in the making: a file in the shipper's folder that batches are appended to.
 
     cut: where it must end because it did so before; 0: by size, number and age.
+    before: where another begins that was sent before, and this one must end; 0: nowhere.
     """
 
     def __init__(
-        self, fs: FileSystem, folder: str, parcel: Parcel, cut: int, now: float, number: int
+        self,
+        fs: FileSystem,
+        folder: str,
+        parcel: Parcel,
+        cut: int,
+        before: int,
+        now: float,
+        number: int,
     ) -> None:
         self.kind, self.stream, self.first = parcel.kind, parcel.stream, parcel.seq
         self.last = parcel.seq - 1
         self.cut = cut
+        self.before = before
+        self.passed = False  # what leaves after its kind came since its last batch
         self.wall_ms = parcel.wall_ms
-        self.since = now  # monotonic seconds: when it began, and when the last batch came
-        self.added = now
+        self.since = now  # monotonic seconds: when it began
         self.size_bytes = 0
         self.checksum = 0  # crc32c
         # Never a name that was used before: a child of an earlier shipper may still read that file.
@@ -74,18 +83,20 @@ class Gathering:
         mine = (self.kind, self.stream, self.last + 1)
         return (parcel.kind, parcel.stream, parcel.seq) == mine
 
-    def add(self, parcel: Parcel, now: float) -> None:
+    def add(self, parcel: Parcel) -> None:
         """Append the next batch. Raises OSError; the object is of no use then."""
         self._file.write_at(self.size_bytes, parcel.frame)
         self.size_bytes += len(parcel.frame)
         self.checksum = crc32c(parcel.frame, self.checksum)
         self.last = parcel.seq
-        self.added = now
+        self.passed = False
 
     def complete(self, size_bytes: int) -> bool:
         """Whether it takes no more. size_bytes: above that size it does not grow."""
         if self.cut:
             return self.last >= self.cut
+        if self.last + 1 == self.before:
+            return True
         return self.size_bytes >= size_bytes or self.last - self.first + 1 >= MAX_BATCHES
 
     def has_room(self, parcel: Parcel, size_bytes: int) -> bool:
@@ -131,6 +142,11 @@ class Cuts:
             if (known, begin) == (stream, first):
                 return end
         return 0
+
+    def begin_after(self, stream: str, kind: str, first: int) -> int:
+        """Where the next object begins that was sent before; 0 when there is none behind `first`."""
+        begins = [begin for known, begin, _ in self._cuts[kind] if known == stream]
+        return min((begin for begin in begins if begin > first), default=0)
 
     def record(self, run: Gathering) -> None:
         """This object is about to be sent. Durable when it returns; raises OSError."""

@@ -56,7 +56,9 @@ class Site(Place):
         contents = self.contents()
         batches = [batch for held in contents.values() for batch in held]
         names = "\n".join(sorted(name.rpartition("/")[2] for name in contents))
-        assert Counter(key for key, _ in batches) == Counter(self.feeder.sent.keys()), names
+        log = self.program.log() if self.program is not None else ""
+        found = Counter(key for key, _ in batches)
+        assert found == Counter(self.feeder.sent.keys()), f"{names}\n{log}"
         assert dict(batches) == self.feeder.sent
 
     def assert_received_once(self) -> None:

@@ -19,10 +19,10 @@ def batch(seq: int, size: int = 100, *, kind: str = "pred", stream: str = STREAM
     return Parcel(kind, seq, stream, bytes([seq % 256]) * size, T_MS + seq)
 
 
-def gather(folder: Path, *seqs: int, cut: int = 0, size: int = 100) -> Gathering:
-    run = Gathering(OsFileSystem(), str(folder), batch(seqs[0]), cut, 0.0, seqs[0])
+def gather(folder: Path, *seqs: int, cut: int = 0, before: int = 0, size: int = 100) -> Gathering:
+    run = Gathering(OsFileSystem(), str(folder), batch(seqs[0]), cut, before, 0.0, seqs[0])
     for seq in seqs:
-        run.add(batch(seq, size), 0.0)
+        run.add(batch(seq, size))
     return run
 
 
@@ -71,8 +71,14 @@ def test_a_run_ends_at_its_size_or_its_number(tmp_path: Path) -> None:
 def test_a_run_that_was_cut_before_ends_there_whatever_the_limits_are_now(tmp_path: Path) -> None:
     run = gather(tmp_path, 1, 2, cut=3)
     assert not run.complete(1) and run.has_room(batch(3), 1)
-    run.add(batch(3), 0.0)
+    run.add(batch(3))
     assert run.complete(1 << 30)
+
+
+def test_a_run_ends_where_another_began_before_or_at_its_size(tmp_path: Path) -> None:
+    assert not gather(tmp_path, 1, 2, before=4).complete(1 << 30)
+    assert gather(tmp_path, 1, 2, 3, before=4).complete(1 << 30)
+    assert gather(tmp_path, 1, 2, before=4).complete(200)
 
 
 def test_the_file_holds_the_frames_one_behind_the_other(tmp_path: Path) -> None:
@@ -96,6 +102,8 @@ def test_cuts_are_known_to_the_next_shipper(tmp_path: Path) -> None:
     assert again.end_of(STREAM, "pred", 6) == 0
     assert again.end_of(STREAM, "agg", 5) == 0
     assert again.end_of("f" * 32, "pred", 5) == 0
+    assert [again.begin_after(STREAM, "pred", first) for first in (4, 5, 8)] == [5, 8, 0]
+    assert again.begin_after(STREAM, "agg", 4) == again.begin_after("f" * 32, "pred", 4) == 0
 
 
 def test_a_cut_that_is_known_is_not_written_again(tmp_path: Path) -> None:

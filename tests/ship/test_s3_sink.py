@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -134,3 +135,74 @@ def test_what_another_shipper_left_is_removed_and_its_cuts_are_kept(rig: Rig) ->
     rig.submit(*(parcel("pred", seq) for seq in (1, 2, 3)))
     rig.acknowledged(5)
     assert rig.ranges() == [("pred", 1, 2), ("pred", 3, 3)]
+
+
+def again(rig: Rig, *kinds: str) -> float:
+    """A shipper that comes after a crash: 1 to 3 of each kind are in an object, and nobody knows that it is delivered.
+    Returns its time."""
+    rig.submit(*(parcel(kind, seq) for kind in kinds for seq in (1, 2, 3)))
+    rig.acknowledged(3 * len(kinds))
+    rig.sink.close()
+    rig.driver.start()
+    return time.monotonic()
+
+
+def test_a_process_that_stalled_cuts_no_object_anew(rig: Rig) -> None:
+    """What takes the time of a disk that stalls is no sign that the rest is gone."""
+    now = again(rig, "pred")
+    rig.sink.submit(parcel("pred", 1), now)
+    rig.sink.tick(now + 100.0)
+    rig.sink.submit(parcel("pred", 2), now + 100.0)
+    rig.sink.submit(parcel("pred", 3), now + 100.0)
+    rig.acknowledged(6)
+    assert rig.ranges() == [("pred", 1, 3)]
+
+
+def test_a_wait_for_room_cuts_no_object_anew(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upload takes a minute on a slow link; nothing can come meanwhile."""
+    now = again(rig, "pred")
+    rig.sink.submit(parcel("pred", 1), now)
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.sink, "ready", lambda: False)
+        rig.sink.tick(now + 1.0)
+        rig.sink.tick(now + 60.0)
+    rig.sink.tick(now + 61.0)
+    rig.sink.submit(parcel("pred", 2), now + 61.0)
+    rig.sink.submit(parcel("pred", 3), now + 61.0)
+    rig.acknowledged(6)
+    assert rig.ranges() == [("pred", 1, 3)]
+
+
+def test_where_the_rest_is_gone_from_the_spool_the_object_ends_after_a_while(rig: Rig) -> None:
+    now = again(rig, "pred")
+    rig.sink.submit(parcel("pred", 1), now)
+    rig.sink.tick(now + 1.0)
+    rig.sink.tick(now + 0.9 + s3.QUIET_S)
+    assert rig.sink._open  # type: ignore[attr-defined]
+    rig.sink.tick(now + 1.0 + s3.QUIET_S)
+    rig.acknowledged(4)
+    assert rig.ranges() == [("pred", 1, 1), ("pred", 1, 3)]
+
+
+def test_events_do_not_wait_for_a_rest_that_other_batches_have_passed(rig: Rig) -> None:
+    now = again(rig, "event")
+    rig.sink.submit(parcel("event", 1), now)
+    rig.sink.submit(parcel("pred", 1), now)
+    rig.sink.tick(now + 0.2)
+    rig.acknowledged(5)
+    assert ("event", 1, 1) in rig.ranges()
+
+
+def test_an_object_ends_where_another_began_that_was_sent_before(rig: Rig) -> None:
+    """Once cut elsewhere, the next ones are cut as they were."""
+    rig.submit(*(parcel("pred", seq) for seq in (1, 2)))
+    rig.acknowledged(2)
+    rig.submit(*(parcel("pred", seq) for seq in (3, 4, 5)))
+    rig.acknowledged(5)
+    rig.sink.close()
+    known = rig.folder / "cuts.json"
+    known.write_text(re.sub(r'\["\w+",1,2\],', "", known.read_text()))
+    rig.driver.start()
+    rig.submit(*(parcel("pred", seq) for seq in (1, 2, 3, 4, 5)))
+    rig.acknowledged(10)
+    assert rig.ranges() == [("pred", 1, 2), ("pred", 3, 5)]
