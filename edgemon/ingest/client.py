@@ -71,9 +71,13 @@ class Client:
             sent = self.sock.send(self._out, socket.MSG_NOSIGNAL) if self._out else 0
         except BlockingIOError:
             sent = 0
-        except OSError:
-            self._server.close_client(self, reason="gone")
-            return
+        except OSError as error:
+            self._server.counters.add("edgemon_ingest_lost_replies_total")
+            left = isinstance(error, BrokenPipeError | ConnectionResetError)
+            if not left or not self._server.reading:
+                self._server.close_client(self, reason="gone")
+                return
+            sent = len(self._out)  # what it had written before is still read, up to its end
         del self._out[:sent]
         if len(self._out) > _MAX_REPLY_BYTES:
             self._server.close_client(self, reason="replies_not_read")

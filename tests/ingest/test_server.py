@@ -226,6 +226,19 @@ def test_a_client_that_does_not_read_its_answers_is_not_read_until_it_does(
     assert len(harness.server.clients) == 1
 
 
+def test_what_was_written_is_read_though_the_answer_finds_nobody(harness: Harness) -> None:
+    client = harness.connect()
+    harness.until(lambda: len(harness.server.clients) == 1)
+    [known] = harness.server.clients.values()
+    client.sendall(EVENT * 3)
+    client.close()
+    known.reply({"ack": 1})
+    known.flush()
+    harness.until(lambda: not harness.server.clients)
+    assert len(harness.records) == 3
+    assert harness.counters.get("edgemon_ingest_lost_replies_total") == 1
+
+
 def test_a_client_that_lets_64_kib_of_late_answers_pile_up_is_closed(harness: Harness) -> None:
     harness.connect()
     harness.until(lambda: len(harness.server.clients) == 1)
